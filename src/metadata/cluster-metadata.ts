@@ -1,0 +1,76 @@
+/**
+ * The cluster's truth as the rooms above see it. `image` is a consistent, immutable-by-contract view that is replaced as a whole when the log
+ * moves; a reader that awaits takes it anew. Every change goes through the controller into the metadata log, and is answered only when
+ * its slot is certain.
+ */
+export interface TopicView {
+  readonly name: string;
+  /** 22-character base64url UUID. */
+  readonly topicId: string;
+  readonly partitionCount: number;
+  /** As asked for at creation; metadata lists exactly one replica all the same. */
+  readonly replicationFactor: number;
+  /** Explicitly set topic configurations only. */
+  readonly configs: ReadonlyMap<string, string>;
+  readonly isInternal: boolean;
+}
+
+export interface PartitionView {
+  /** Node id of the owner, -1 when it has none. */
+  readonly ownerNodeId: number;
+  /** The leader epoch. Never falls. */
+  readonly term: number;
+  readonly logStartOffset: number;
+  readonly committedEndOffset: number;
+}
+
+export interface BrokerView {
+  readonly nodeId: number;
+  readonly brokerEpoch: number;
+  readonly rack: string | undefined;
+  /** Advertised listeners by name. */
+  readonly listeners: readonly { readonly name: string; readonly host: string; readonly port: number; readonly securityProtocol: string }[];
+  readonly isFenced: boolean;
+}
+
+export interface ImageView {
+  readonly clusterId: string;
+  /** Number of the last applied slot. */
+  readonly slot: number;
+  readonly controllerNodeId: number;
+  readonly controllerEpoch: number;
+  getTopic(name: string): TopicView | undefined;
+  getTopicById(topicId: string): TopicView | undefined;
+  getPartition(topicId: string, partition: number): PartitionView | undefined;
+  topics(): Iterable<TopicView>;
+  brokers(): readonly BrokerView[];
+  getFinalizedFeatures(): ReadonlyMap<string, number>;
+}
+
+export interface NewTopic {
+  readonly name: string;
+  readonly partitionCount: number;
+  readonly replicationFactor: number;
+  readonly configs: ReadonlyMap<string, string>;
+}
+
+/** What the controller decided, per item: values, not exceptions. Kafka codes are chosen in api/. */
+export type TopicOutcome =
+  | { readonly kind: "done"; readonly topic: TopicView }
+  | { readonly kind: "exists" }
+  | { readonly kind: "unknown-topic" }
+  | { readonly kind: "invalid-partitions"; readonly message: string }
+  | { readonly kind: "limit-exceeded"; readonly message: string };
+
+export interface ClusterMetadata {
+  readonly image: ImageView;
+  /** Called after each change of `image`, with the topic ids that changed ("*" on a reload). */
+  onChange(listener: (topicIds: ReadonlySet<string>) => void): void;
+
+  /** Resolve when certain; reject with a Trouble (retryable) when the controller cannot be reached within the deadline: the outcome may then be either. */
+  createTopics(topics: readonly NewTopic[], deadlineMs: number): Promise<readonly TopicOutcome[]>;
+  deleteTopics(topicIds: readonly string[], deadlineMs: number): Promise<readonly TopicOutcome[]>;
+  createPartitions(changes: readonly { topicId: string; totalCount: number }[], deadlineMs: number): Promise<readonly TopicOutcome[]>;
+  /** A fresh producer id, never given twice; ids come from blocks recorded in the log. */
+  allocateProducerId(deadlineMs: number): Promise<number>;
+}

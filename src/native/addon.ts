@@ -1,0 +1,78 @@
+/**
+ * What the Rust addon offers to TypeScript. The addon holds no Kafka logic. `load-addon.ts` brings it into the process from
+ * inside the executable (memfd, no file extracted). Hot, tiny calls (crc32c) go through bun:ffi on addresses that the
+ * same addon exports; all else through N-API.
+ *
+ * Memory: buffers handed to asynchronous calls must not change, move or be freed until the call settles. Ring memory is mapped once
+ * and lives as long as the process.
+ */
+export interface Addon {
+  readonly version: string;
+
+  /** Anonymous private mapping (MAP_NORESERVE, page-aligned, untouched pages not resident). Throws when it cannot be mapped. */
+  mapRing(capacityBytes: number): Uint8Array;
+
+  /**
+   * CRC32C (Castagnoli) of bytes[start, end), continuing from `seed` (a former result; 0 to begin).
+   * Returns an unsigned 32-bit number.
+   */
+  crc32c(bytes: Uint8Array, start: number, end: number, seed?: number): number;
+
+  /** Opens, probes and locks a WAL device. See NativeDevice. Throws AddonError. */
+  openDevice(options: OpenDeviceOptions): NativeDevice;
+
+  /** What is on a path, without opening it for writing: for `weir wal format` and start-up errors. */
+  inspectDevice(path: string): DeviceInspection;
+
+  /** lz4 frame format (Kafka codec 3; block-independent, content checksum off) and snappy raw blocks (xerial framing is done in TypeScript). */
+  lz4FrameCompress(bytes: Uint8Array): Uint8Array;
+  lz4FrameDecompress(bytes: Uint8Array, maxBytes: number): Uint8Array;
+  snappyCompress(bytes: Uint8Array): Uint8Array;
+  snappyDecompress(bytes: Uint8Array, maxBytes: number): Uint8Array;
+}
+
+export interface OpenDeviceOptions {
+  readonly path: string;
+  /** A regular file is created (and pre-written with zeros in full, so that later writes need no allocation) at this size; never for a block device. */
+  readonly createSizeBytes?: number;
+  /** Writers kept in flight at most; 1..64. */
+  readonly writeDepth: number;
+  /** Take the exclusive lock (flock on the file; O_EXCL and flock on a block device). False only for inspect and verify. */
+  readonly exclusive: boolean;
+  readonly readOnly?: boolean;
+}
+
+/** Thrown by the addon; `code` is an errno name ("EBUSY", "ENOSPC", "EIO") or one of ours: "LOCKED", "MOUNTED", "NOT_A_DEVICE", "TOO_SMALL". */
+export interface AddonError extends Error {
+  readonly code: string;
+}
+
+export interface DeviceInspection {
+  readonly exists: boolean;
+  readonly kind: "file" | "block" | "other";
+  readonly capacityBytes: number;
+  /** Mount points that use it or one of its partitions; also swap, RAID or LVM holders (from /proc/mounts, /sys/class/block/.../holders). */
+  readonly usedBy: readonly string[];
+  /** What the first MiB looks like: "" when blank (all zero), "weir" for our header, else a best guess ("ext4", "xfs", "partition table", "data"). */
+  readonly content: string;
+}
+
+export interface NativeDevice {
+  readonly kind: "file" | "block";
+  readonly capacityBytes: number;
+  /** How durable writes are made here, by probe: e.g. "pwritev2 O_DIRECT|RWF_DSYNC x4", "io_uring ...". For the start-up line. */
+  readonly strategy: string;
+  readonly logicalBlockBytes: number;
+
+  /**
+   * Durable write of `bytes` at `deviceOffset` (both multiples of 4096). Resolves only when the device has it for good
+   * (O_DIRECT with RWF_DSYNC). Writes may complete in any order. Rejects with AddonError; what then lies in the range is unknown.
+   */
+  write(bytes: Uint8Array, deviceOffset: number): Promise<void>;
+  /** Private copy of the range (O_DIRECT; any alignment is taken and widened inside). Rejects with AddonError. */
+  read(deviceOffset: number, lengthBytes: number): Promise<Uint8Array>;
+  /** Makes everything that was ever read or written on it durable (fdatasync). */
+  flush(): Promise<void>;
+  /** Waits for what is in flight, unlocks and closes. */
+  close(): Promise<void>;
+}
