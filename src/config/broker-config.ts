@@ -1,0 +1,135 @@
+/** The body of Config: all settings with defaults, and the typed view of those that the rooms act on. Immutable. */
+import { assert } from "../base/assert.ts";
+import type { Config, ListenerConfig, ObjectStoreConfig, WalConfig } from "./config.ts";
+import { parseHttpListener, parseListeners } from "./listeners.ts";
+import type { SetValue } from "./load-config.ts";
+import { parseObjectStore, parseWal } from "./places.ts";
+import { SETTINGS } from "./settings.ts";
+import { badValue, splitList } from "./values.ts";
+
+const MEBIBYTE = 1024 ** 2;
+const GIBIBYTE = 1024 ** 3;
+const PAGE_BYTES = 4096;
+
+const clampToPages = (bytes: number, least: number, most: number): number =>
+  Math.floor(Math.min(Math.max(bytes, least), most) / PAGE_BYTES) * PAGE_BYTES;
+
+/** Defaults of the memory settings, for a process that may use `limitBytes`. Their sum stays well below it. */
+export function deriveMemoryDefaults(limitBytes: number): Readonly<Record<string, number>> {
+  const ringBytes = clampToPages(limitBytes / 8, 32 * MEBIBYTE, 4 * GIBIBYTE);
+  return {
+    "ring.capacity.bytes": ringBytes,
+    "request.memory.bytes": clampToPages(limitBytes / 16, 16 * MEBIBYTE, GIBIBYTE),
+    "block.cache.bytes": clampToPages(limitBytes / 16, 16 * MEBIBYTE, 2 * GIBIBYTE),
+    "catch.up.memory.bytes": clampToPages(limitBytes / 16, 16 * MEBIBYTE, GIBIBYTE),
+    "upload.size.bytes": Math.min(64 * MEBIBYTE, ringBytes / 4),
+  };
+}
+
+export class BrokerConfig implements Config {
+  readonly nodeId: number;
+  readonly rack: string | undefined;
+  readonly listeners: readonly ListenerConfig[];
+  readonly advertisedListeners: readonly ListenerConfig[];
+  /** Listeners of Kafka's quorum, which are not opened. */
+  readonly skippedListeners: readonly string[];
+  readonly httpListener: { readonly host: string; readonly port: number } | undefined;
+  readonly wal: WalConfig;
+  readonly objectStore: ObjectStoreConfig;
+  readonly ringCapacityBytes: number;
+  readonly requestMemoryBytes: number;
+  readonly blockCacheBytes: number;
+  readonly catchUpMemoryBytes: number;
+  readonly uploadSizeBytes: number;
+  readonly uploadIntervalMs: number;
+  readonly segmentZstdLevel: number;
+
+  private readonly values: ReadonlyMap<string, SetValue>;
+  private readonly derived: Readonly<Record<string, number>>;
+
+  /** `values` are normalised already. Throws Trouble "config-bad-value" for values that do not go together. */
+  constructor(values: ReadonlyMap<string, SetValue>, memoryLimitBytes: number, hostName: string) {
+    this.values = new Map(values);
+    this.derived = deriveMemoryDefaults(memoryLimitBytes);
+    this.nodeId = this.resolveNodeId();
+    this.rack = this.find("broker.rack") ?? undefined;
+    const parsed = parseListeners({
+      listeners: this.get("listeners"),
+      advertised: this.find("advertised.listeners"),
+      protocolMap: this.get("listener.security.protocol.map"),
+      controllerNames: this.getList("controller.listener.names"),
+      hostName,
+      sourceOf: (key) => this.sourceOf(key),
+    });
+    this.listeners = parsed.listeners;
+    this.advertisedListeners = parsed.advertisedListeners;
+    this.skippedListeners = parsed.skipped;
+    this.httpListener = parseHttpListener(this.get("http.listener"), this.sourceOf("http.listener"));
+    this.wal = parseWal(this.get("wal"), this.sourceOf("wal"));
+    this.objectStore = parseObjectStore(this.get("object.store"), this.sourceOf("object.store"));
+    this.ringCapacityBytes = this.getNumber("ring.capacity.bytes");
+    this.requestMemoryBytes = this.getNumber("request.memory.bytes");
+    this.blockCacheBytes = this.getNumber("block.cache.bytes");
+    this.catchUpMemoryBytes = this.getNumber("catch.up.memory.bytes");
+    this.uploadSizeBytes = this.getNumber("upload.size.bytes");
+    this.uploadIntervalMs = this.getNumber("upload.interval.ms");
+    this.segmentZstdLevel = this.getNumber("segment.zstd.level");
+    if (this.ringCapacityBytes % PAGE_BYTES !== 0) {
+      throw badValue(
+        "ring.capacity.bytes",
+        this.get("ring.capacity.bytes"),
+        `a multiple of ${PAGE_BYTES}`,
+        this.sourceOf("ring.capacity.bytes"),
+      );
+    }
+    Object.freeze(this);
+  }
+
+  private resolveNodeId(): number {
+    const brokerId = this.isSet("broker.id") ? this.getNumber("broker.id") : -1;
+    if (brokerId < 0) return this.getNumber("node.id");
+    if (this.isSet("node.id") && this.getNumber("node.id") !== brokerId) {
+      throw badValue("broker.id", String(brokerId), `the same as node.id (${this.get("node.id")})`, this.sourceOf("broker.id"));
+    }
+    return brokerId;
+  }
+
+  /** The value after defaults; null when there is none. Asserts that the setting is known. */
+  find(name: string): string | null {
+    const setting = SETTINGS.get(name);
+    assert(setting !== undefined, `no setting is named ${name}`);
+    const value = this.values.get(name)?.value ?? setting.default;
+    if (value !== null) return value;
+    const derived = this.derived[name];
+    return derived === undefined ? null : String(derived);
+  }
+
+  get(name: string): string {
+    return this.find(name) ?? "";
+  }
+
+  getNumber(name: string): number {
+    const value = this.find(name);
+    assert(value !== null, `${name} has no value`);
+    const number = Number(value);
+    assert(!Number.isNaN(number), `${name}=${value} is not a number`);
+    return number;
+  }
+
+  getBoolean(name: string): boolean {
+    return this.get(name) === "true";
+  }
+
+  getList(name: string): readonly string[] {
+    return splitList(this.get(name));
+  }
+
+  isSet(name: string): boolean {
+    return this.values.has(name);
+  }
+
+  /** "default", or the file's line, the environment variable or the option that set it. */
+  sourceOf(name: string): string {
+    return this.values.get(name)?.source ?? "default";
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * Every setting once: Kafka's (with the meaning that Weir gives them) and ours. A Kafka setting that is not named here is known and has no
+ * meaning. docs/configuration.md is generated from this table.
+ */
+import { KAFKA_SETTINGS } from "./kafka-settings.ts";
+import type { KafkaSetting, Setting, SettingMeaning } from "./setting.ts";
+
+interface Meaning {
+  readonly meaning: SettingMeaning;
+  readonly note: string;
+  /** Only where ours differs from Kafka's; `note` says why. */
+  readonly default?: string;
+}
+
+const used = (note: string): Meaning => ({ meaning: "used", note });
+const usedWithDefault = (value: string, note: string): Meaning => ({ meaning: "used", note, default: value });
+const reported: Meaning = { meaning: "reported", note: "Answered as the default of a topic's configuration; acts on nothing yet." };
+const kraft: Meaning = { meaning: "kraft", note: "Part of Kafka's KRaft quorum. Weir has none: its metadata lives in the object store." };
+
+/** What Weir does with Kafka's settings. */
+export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
+  listeners: usedWithDefault(
+    "PLAINTEXT://127.0.0.1:9092",
+    "Only PLAINTEXT listeners are served in this version. Without any configuration Weir is reachable from its own machine only.",
+  ),
+  "advertised.listeners": used("Defaults to `listeners`. A wildcard address is refused."),
+  "listener.security.protocol.map": used("Names of listeners and the protocol each speaks."),
+  "controller.listener.names": used("A listener named here is not opened: it belongs to Kafka's quorum."),
+  "node.id": usedWithDefault("1", "Kafka requires it; a single broker needs none here."),
+  "broker.id": used("Older name of `node.id`; where both are set they must be equal."),
+  "broker.rack": used("The zone; clients see it in Metadata."),
+  "num.partitions": used("Partitions of a topic that is created without a count."),
+  "default.replication.factor": used("Answered, never acted on: the object store replicates."),
+  "min.insync.replicas": used("Answered, never acted on: acks=all never gives NOT_ENOUGH_REPLICAS."),
+  "auto.create.topics.enable": used("Metadata and Produce create unknown topics where the request allows it too."),
+  "delete.topic.enable": used("Whether DeleteTopics is allowed."),
+  "message.max.bytes": used("Largest record batch that a topic takes unless its own max.message.bytes says otherwise."),
+  "log.message.timestamp.type": used("CreateTime or LogAppendTime."),
+  "log.message.timestamp.before.max.ms": used("How far a record's timestamp may lie in the past."),
+  "log.message.timestamp.after.max.ms": used("How far a record's timestamp may lie in the future."),
+  "fetch.max.bytes": used("Most bytes that one Fetch answers, the first batch apart."),
+  "max.incremental.fetch.session.cache.slots": used("Incremental fetch sessions kept."),
+  "max.request.partition.size.limit": used("Most partitions that one DescribeTopicPartitions answers."),
+  "producer.id.expiration.ms": used("How long an idle producer's sequence state is kept."),
+  "request.timeout.ms": used("Deadline of what a request waits for inside the broker."),
+  "socket.request.max.bytes": used("A larger request closes the connection."),
+  "socket.listen.backlog.size": used("Connections that wait to be accepted."),
+  "connections.max.idle.ms": used("A connection that is silent for longer is closed."),
+  "max.connections": used("Connections beyond it wait in the backlog; the descriptor limit bounds them too."),
+  "compression.type": reported,
+  "compression.gzip.level": reported,
+  "compression.lz4.level": reported,
+  "compression.zstd.level": reported,
+  "log.cleanup.policy": reported,
+  "log.cleaner.delete.retention.ms": reported,
+  "log.cleaner.max.compaction.lag.ms": reported,
+  "log.cleaner.min.cleanable.ratio": reported,
+  "log.cleaner.min.compaction.lag.ms": reported,
+  "log.flush.interval.messages": reported,
+  "log.flush.interval.ms": reported,
+  "log.index.interval.bytes": reported,
+  "log.index.size.max.bytes": reported,
+  "log.local.retention.bytes": reported,
+  "log.local.retention.ms": reported,
+  "log.preallocate": reported,
+  "log.retention.bytes": reported,
+  "log.retention.hours": reported,
+  "log.retention.minutes": reported,
+  "log.retention.ms": reported,
+  "log.roll.hours": reported,
+  "log.roll.ms": reported,
+  "log.roll.jitter.hours": reported,
+  "log.roll.jitter.ms": reported,
+  "log.segment.bytes": reported,
+  "log.segment.delete.delay.ms": reported,
+  "unclean.leader.election.enable": reported,
+  "process.roles": kraft,
+  "initial.broker.registration.timeout.ms": kraft,
+  "broker.heartbeat.interval.ms": kraft,
+  "broker.session.timeout.ms": kraft,
+  "metadata.log.dir": kraft,
+};
+
+const KRAFT_PREFIXES = ["controller.", "metadata.log.", "metadata.max."];
+
+const ours = (
+  name: string,
+  type: Setting["type"],
+  defaultValue: string | null,
+  note: string,
+  limits: Setting["limits"] = {},
+  importance: Setting["importance"] = "medium",
+): Setting => ({
+  name,
+  type,
+  default: defaultValue,
+  importance,
+  isInternal: false,
+  limits,
+  doc: note,
+  origin: "weir",
+  meaning: "used",
+  note,
+});
+
+const MEBIBYTE = 1024 ** 2;
+
+/** Settings that only Weir has. A "size" is a number of bytes, also written as 64MiB or 4GiB; null defaults derive from the memory limit. */
+export const WEIR_SETTINGS: readonly Setting[] = [
+  ours(
+    "object.store",
+    "string",
+    "file:./weir-data/objects",
+    "Where the cluster lives: s3://BUCKET/PREFIX?region=R&endpoint=URL&pathStyle=true, file:DIR or memory:. Credentials come from the AWS default chain.",
+    {},
+    "high",
+  ),
+  ours(
+    "wal",
+    "string",
+    "file:./weir-data/wal?size=4GiB",
+    "The write-ahead log: block:DEVICE (formatted by `weir wal format`), file:PATH?size=4GiB or memory:.",
+    {},
+    "high",
+  ),
+  ours("http.listener", "string", "127.0.0.1:8080", "HOST:PORT of /healthz, /readyz and /metrics. Empty: none.", {}, "high"),
+  ours(
+    "ring.capacity.bytes",
+    "size",
+    null,
+    "Memory ring: write buffer and tail cache. Default: an eighth of the memory limit, 32 MiB to 4 GiB.",
+    {
+      min: 16 * MEBIBYTE,
+      max: 64 * 1024 * MEBIBYTE,
+    },
+  ),
+  ours(
+    "request.memory.bytes",
+    "size",
+    null,
+    "Request bytes held at once; above it sockets are not read. Default: a sixteenth of the memory limit, 16 MiB to 1 GiB.",
+    { min: MEBIBYTE },
+  ),
+  ours(
+    "block.cache.bytes",
+    "size",
+    null,
+    "Cache of blocks read back from objects. Default: a sixteenth of the memory limit, 16 MiB to 2 GiB.",
+    {
+      min: 0,
+    },
+  ),
+  ours(
+    "catch.up.memory.bytes",
+    "size",
+    null,
+    "Memory of readers that lag behind the ring. Default: a sixteenth of the memory limit, 16 MiB to 1 GiB.",
+    {
+      min: 4 * MEBIBYTE,
+    },
+  ),
+  ours("upload.size.bytes", "size", null, "A segment object is cut at this payload. Default: a quarter of the ring, at most 64 MiB.", {
+    min: 64 * 1024,
+    max: 1024 * MEBIBYTE,
+  }),
+  ours(
+    "upload.interval.ms",
+    "int",
+    "10000",
+    "A segment object is cut when its oldest record is this old. An idle broker uploads nothing.",
+    {
+      min: 10,
+      max: 3_600_000,
+    },
+  ),
+  ours(
+    "segment.zstd.level",
+    "int",
+    "1",
+    "zstd level of segment objects' blocks; batches that a producer compressed are stored as they are.",
+    {
+      min: 1,
+      max: 19,
+    },
+  ),
+  ours("request.progress.timeout.ms", "int", "30000", "A connection whose begun request brings next to nothing for so long is closed.", {
+    min: 100,
+    max: 3_600_000,
+  }),
+  ours("max.pending.requests.per.connection", "int", "100", "Unanswered requests of one connection; above it the connection is not read.", {
+    min: 1,
+    max: 10_000,
+  }),
+  ours("drain.timeout.ms", "int", "25000", "Longest time between SIGTERM and exit.", { min: 0, max: 3_600_000 }),
+  ours("logger.level", "string", "info", "Least severe level that is logged.", { values: ["debug", "info", "warn", "error"] }),
+  ours("logger.format", "string", "text", "One line per event, for people (text) or for programs (json).", { values: ["text", "json"] }),
+];
+
+function meaningOf(setting: KafkaSetting): Meaning {
+  const named = KAFKA_MEANINGS[setting.name];
+  if (named !== undefined) return named;
+  if (KRAFT_PREFIXES.some((prefix) => setting.name.startsWith(prefix))) return kraft;
+  return { meaning: "none", note: "" };
+}
+
+function joinKafka(setting: KafkaSetting): Setting {
+  const { meaning, note, default: ourDefault } = meaningOf(setting);
+  const joined: Setting = { ...setting, origin: "kafka", meaning, note };
+  return ourDefault === undefined ? joined : { ...joined, default: ourDefault, kafkaDefault: setting.default };
+}
+
+/** By name; Kafka's in Kafka's order, then ours. */
+export const SETTINGS: ReadonlyMap<string, Setting> = new Map(
+  [...KAFKA_SETTINGS.map(joinKafka), ...WEIR_SETTINGS].map((setting) => [setting.name, setting]),
+);
+
+/** Kafka's configurations with a free part in their name; none has a meaning here yet. */
+const KNOWN_PREFIXES = ["listener.name.", "config.providers.", "rlmm.config.", "rsm.config.", "kafka.metrics.", "metrics.context."];
+
+export function hasKnownPrefix(name: string): boolean {
+  return KNOWN_PREFIXES.some((prefix) => name.startsWith(prefix));
+}
+
+/** Keys of older Kafka versions that Kafka 4 removed, by what an operator should know. */
+export const REMOVED_FROM_KAFKA: ReadonlySet<string> = new Set([
+  "zookeeper.connect",
+  "zookeeper.connection.timeout.ms",
+  "zookeeper.session.timeout.ms",
+  "zookeeper.set.acl",
+  "inter.broker.protocol.version",
+  "log.message.format.version",
+  "log.message.timestamp.difference.max.ms",
+  "advertised.host.name",
+  "advertised.port",
+  "host.name",
+  "port",
+  "broker.id.generation.enable",
+  "reserved.broker.max.id",
+  "control.plane.listener.name",
+]);

@@ -1,0 +1,89 @@
+/**
+ * How one topic setting is parsed and checked, in the words of Kafka's ConfigDef. Used by `topic-settings.ts`, which holds the table.
+ * A check answers the second half of Kafka's message ("Value must be at least 1") or undefined when the value is fine.
+ */
+export type TopicSettingType = "boolean" | "string" | "int" | "long" | "double" | "list";
+
+/** `value` is parsed: a boolean, a string, a number, a bigint (type long) or a list of strings. */
+export type ParsedSetting = boolean | string | number | bigint | readonly string[];
+export type SettingCheck = (value: ParsedSetting) => string | undefined;
+
+export type ParseOutcome = { readonly ok: true; readonly value: ParsedSetting } | { readonly ok: false; readonly message: string };
+
+const INT_PATTERN = /^[+-]?\d+$/;
+const DOUBLE_PATTERN = /^[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?)[dDfF]?$/;
+
+function parseInteger(text: string, min: bigint, max: bigint): bigint | undefined {
+  if (!INT_PATTERN.test(text)) return undefined;
+  const value = BigInt(text.startsWith("+") ? text.slice(1) : text);
+  return value < min || value > max ? undefined : value;
+}
+
+/** As ConfigDef.parseType: surrounding blanks do not count; numbers are those of Java's parsers. */
+export function parseSetting(type: TopicSettingType, text: string): ParseOutcome {
+  const trimmed = text.trim();
+  switch (type) {
+    case "boolean": {
+      const lower = trimmed.toLowerCase();
+      if (lower === "true" || lower === "false") return { ok: true, value: lower === "true" };
+      return { ok: false, message: "Expected value to be either true or false" };
+    }
+    case "string":
+      return { ok: true, value: trimmed };
+    case "int": {
+      const value = parseInteger(trimmed, -(2n ** 31n), 2n ** 31n - 1n);
+      return value === undefined ? { ok: false, message: "Not a number of type INT" } : { ok: true, value: Number(value) };
+    }
+    case "long": {
+      const value = parseInteger(trimmed, -(2n ** 63n), 2n ** 63n - 1n);
+      return value === undefined ? { ok: false, message: "Not a number of type LONG" } : { ok: true, value };
+    }
+    case "double":
+      return DOUBLE_PATTERN.test(trimmed)
+        ? { ok: true, value: Number.parseFloat(trimmed) }
+        : { ok: false, message: "Not a number of type DOUBLE" };
+    case "list":
+      return { ok: true, value: trimmed === "" ? [] : trimmed.split(/\s*,\s*/) };
+  }
+}
+
+export function atLeast(min: number): SettingCheck {
+  return (value) => (Number(value) < min ? `Value must be at least ${min}` : undefined);
+}
+
+export function between(min: number, max: number): SettingCheck {
+  return (value) => {
+    if (Number(value) < min) return `Value must be at least ${min}`;
+    return Number(value) > max ? `Value must be no more than ${max}` : undefined;
+  };
+}
+
+/** A range and one value outside of it. */
+export function betweenOr(min: number, max: number, extra: number): SettingCheck {
+  return (value) => {
+    const number = Number(value);
+    return number === extra || (number >= min && number <= max)
+      ? undefined
+      : `Value must be between ${min} and ${max} or equal to ${extra}`;
+  };
+}
+
+export function oneOf(allowed: readonly string[]): SettingCheck {
+  return (value) => (allowed.includes(String(value)) ? undefined : `String must be one of: ${allowed.join(", ")}`);
+}
+
+export function listOf(allowed: readonly string[]): SettingCheck {
+  return (value) => {
+    const items = value as readonly string[];
+    const stranger = items.find((item) => !allowed.includes(item));
+    return stranger === undefined ? undefined : `String must be one of: ${allowed.join(", ")}`;
+  };
+}
+
+/** "*", empty, or a list of partition:broker (ThrottledReplicaListValidator). */
+export const throttledReplicas: SettingCheck = (value) => {
+  const items = value as readonly string[];
+  if (items.length === 0 || (items.length === 1 && items[0] === "*")) return undefined;
+  if (items.every((item) => /^\d+:\d+$/.test(item))) return undefined;
+  return "must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...";
+};
