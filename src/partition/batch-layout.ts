@@ -1,0 +1,129 @@
+/**
+ * Where the fields of a record batch (magic 2) lie, and how to read and patch them in place. Kafka's message format v2 (KIP-98), big-endian:
+ *
+ *    at  size  field
+ *     0     8  base offset             outside the CRC: assigned by the broker
+ *     8     4  batch length            bytes after this field
+ *    12     4  partition leader epoch  outside the CRC: assigned by the broker
+ *    16     1  magic (2)
+ *    17     4  CRC32C of bytes [21, end)
+ *    21     2  attributes              bits 0-2 codec, 3 LogAppendTime, 4 transactional, 5 control, 6 delete horizon
+ *    23     4  last offset delta
+ *    27     8  base timestamp
+ *    35     8  max timestamp
+ *    43     8  producer id
+ *    51     2  producer epoch
+ *    53     4  base sequence
+ *    57     4  record count
+ *    61        records
+ */
+import { assert } from "../base/assert.ts";
+
+/** Base offset and length: what precedes the counted bytes. */
+export const LOG_OVERHEAD = 12;
+export const BATCH_OVERHEAD = 61;
+export const LENGTH_AT = 8;
+export const LEADER_EPOCH_AT = 12;
+export const MAGIC_AT = 16;
+export const CRC_AT = 17;
+export const ATTRIBUTES_AT = 21;
+export const LAST_OFFSET_DELTA_AT = 23;
+export const BASE_TIMESTAMP_AT = 27;
+export const MAX_TIMESTAMP_AT = 35;
+export const PRODUCER_ID_AT = 43;
+export const PRODUCER_EPOCH_AT = 51;
+export const BASE_SEQUENCE_AT = 53;
+export const RECORD_COUNT_AT = 57;
+
+export const CODEC_MASK = 0x07;
+export const LOG_APPEND_TIME_BIT = 0x08;
+export const TRANSACTIONAL_BIT = 0x10;
+export const CONTROL_BIT = 0x20;
+
+export const CODEC_NONE = 0;
+export const CODEC_ZSTD = 4;
+
+const TWO_32 = 4_294_967_296;
+
+/** CRC32C (Castagnoli) of bytes[start, end). */
+export type Crc32c = (bytes: Uint8Array, start: number, end: number, seed?: number) => number;
+
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** A signed 64-bit integer as a number: exact within +-2^53, the nearest double outside (check with Number.isSafeInteger). */
+export function readInt64(view: DataView, at: number): number {
+  return view.getInt32(at) * TWO_32 + view.getUint32(at + 4);
+}
+
+/** `value` is a safe integer. */
+export function writeInt64(view: DataView, at: number, value: number): void {
+  const high = Math.floor(value / TWO_32);
+  view.setInt32(at, high);
+  view.setUint32(at + 4, value - high * TWO_32);
+}
+
+/** What the broker decides at the append: both fields lie outside the CRC. */
+export function patchOffsetAndEpoch(view: DataView, start: number, baseOffset: number, leaderEpoch: number): void {
+  writeInt64(view, start, baseOffset);
+  view.setInt32(start + LEADER_EPOCH_AT, leaderEpoch);
+}
+
+/** Sets time type and max timestamp, and computes the new CRC. `end` is the batch's end. */
+export function patchTimestamp(
+  view: DataView,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  maxTimestampMs: number,
+  isLogAppendTime: boolean,
+  crc32c: Crc32c,
+): void {
+  const attributes = view.getInt16(start + ATTRIBUTES_AT);
+  view.setInt16(start + ATTRIBUTES_AT, isLogAppendTime ? attributes | LOG_APPEND_TIME_BIT : attributes & ~LOG_APPEND_TIME_BIT);
+  writeInt64(view, start + MAX_TIMESTAMP_AT, maxTimestampMs);
+  view.setUint32(start + CRC_AT, crc32c(bytes, start + ATTRIBUTES_AT, end));
+}
+
+/** Header fields of a stored batch, for rebuilding state and for walking answers. */
+export interface StoredBatch {
+  readonly start: number;
+  readonly end: number;
+  readonly baseOffset: number;
+  readonly lastOffset: number;
+  readonly leaderEpoch: number;
+  readonly attributes: number;
+  readonly baseTimestampMs: number;
+  readonly maxTimestampMs: number;
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+  readonly recordCount: number;
+}
+
+/** Reads the header at `start` of bytes that storage gave back (whole batches that this broker once checked). */
+export function readStoredBatch(view: DataView, start: number): StoredBatch {
+  assert(start + BATCH_OVERHEAD <= view.byteLength, "a stored batch is cut off");
+  const baseOffset = readInt64(view, start);
+  return {
+    start,
+    end: start + LOG_OVERHEAD + view.getInt32(start + LENGTH_AT),
+    baseOffset,
+    lastOffset: baseOffset + view.getInt32(start + LAST_OFFSET_DELTA_AT),
+    leaderEpoch: view.getInt32(start + LEADER_EPOCH_AT),
+    attributes: view.getInt16(start + ATTRIBUTES_AT),
+    baseTimestampMs: readInt64(view, start + BASE_TIMESTAMP_AT),
+    maxTimestampMs: readInt64(view, start + MAX_TIMESTAMP_AT),
+    producerId: readInt64(view, start + PRODUCER_ID_AT),
+    producerEpoch: view.getInt16(start + PRODUCER_EPOCH_AT),
+    baseSequence: view.getInt32(start + BASE_SEQUENCE_AT),
+    recordCount: view.getInt32(start + RECORD_COUNT_AT),
+  };
+}
+
+/** Sequence numbers run from 0 to 2^31 - 1 and begin again at 0. */
+export function addToSequence(sequence: number, increment: number): number {
+  const sum = sequence + increment;
+  return sum > 0x7fffffff ? sum - 0x80000000 : sum;
+}

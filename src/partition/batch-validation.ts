@@ -1,0 +1,319 @@
+/**
+ * Kafka's rules for record batches that clients produce (ProduceRequest.validateRecords, UnifiedLog.analyzeAndValidateRecords, LogValidator), in
+ * Kafka's order, so that a batch with several faults gets the same answer. Refusals are values; `api/` gives them their Kafka codes.
+ *
+ * A batch that passes is ready for the synchronous append: only base offset and leader epoch are still open, and those lie outside the CRC.
+ * LogAppendTime, and a max timestamp that does not fit the records, are patched here and pay for a new CRC.
+ *
+ * Differences, all towards refusing: timestamps and producer ids beyond 2^53; offset deltas that are not 0, 1, 2, ... (Kafka writes such
+ * compressed batches anew and takes uncompressed ones as they are); a batch that decompresses to more than MAX_DECOMPRESSED_BATCH_BYTES.
+ * Not done: re-compression for a topic's `compression.type`.
+ */
+import {
+  ATTRIBUTES_AT,
+  BASE_SEQUENCE_AT,
+  BASE_TIMESTAMP_AT,
+  BATCH_OVERHEAD,
+  CODEC_MASK,
+  CODEC_NONE,
+  CODEC_ZSTD,
+  CONTROL_BIT,
+  CRC_AT,
+  type Crc32c,
+  LAST_OFFSET_DELTA_AT,
+  LENGTH_AT,
+  LOG_APPEND_TIME_BIT,
+  LOG_OVERHEAD,
+  MAGIC_AT,
+  MAX_TIMESTAMP_AT,
+  PRODUCER_EPOCH_AT,
+  PRODUCER_ID_AT,
+  patchTimestamp,
+  RECORD_COUNT_AT,
+  readInt64,
+  addToSequence,
+  TRANSACTIONAL_BIT,
+  viewOf,
+} from "./batch-layout.ts";
+import { getWalkPosition, nextRecord, startWalk } from "./record-walk.ts";
+
+/** A topic's settings that bear on appends. */
+export interface BatchRules {
+  readonly maxMessageBytes: number;
+  readonly isLogAppendTime: boolean;
+  readonly timestampBeforeMaxMs: bigint;
+  readonly timestampAfterMaxMs: bigint;
+  readonly isCompacted: boolean;
+  readonly maxDecompressedRecordBytes: number;
+}
+
+/** Content of a compressed batch; throws when it is damaged or larger than `maxBytes`. `codec` is 1..4. */
+export type Decompress = (codec: number, bytes: Uint8Array, start: number, end: number, maxBytes: number) => Uint8Array;
+
+export interface ValidationContext {
+  readonly crc32c: Crc32c;
+  readonly decompress: Decompress;
+  readonly nowMs: number;
+  /** "topic-partition", for messages. */
+  readonly partitionName: string;
+  /** Produce below version 7 may not bring zstd. */
+  readonly isZstdAllowed: boolean;
+}
+
+/** Bound of the scratch memory that one compressed batch may take. */
+export const MAX_DECOMPRESSED_BATCH_BYTES = 128 * 1024 * 1024;
+
+export interface RecordError {
+  readonly batchIndex: number;
+  readonly message: string;
+}
+
+export type RefusalReason = "invalid-record" | "corrupt" | "too-large" | "unsupported-compression" | "invalid-timestamp" | "stale-epoch";
+
+export interface BatchRefusal {
+  readonly kind: "refused";
+  readonly reason: RefusalReason;
+  readonly message: string;
+  /** Kafka tells the client `message` and these only when single records were at fault. */
+  readonly recordErrors: readonly RecordError[] | undefined;
+}
+
+export interface CheckedBatch {
+  readonly kind: "checked";
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly recordCount: number;
+  readonly maxTimestampMs: number;
+  /** -1 without idempotence. */
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+  readonly lastSequence: number;
+  readonly isTransactional: boolean;
+  /** -1 unless the topic stamps append time. */
+  readonly logAppendTimeMs: number;
+}
+
+function refuse(reason: RefusalReason, message: string): BatchRefusal {
+  return { kind: "refused", reason, message, recordErrors: undefined };
+}
+
+/** The records field of one partition, as a whole, must be exactly one whole batch. `bytes` may be patched in place. */
+export function validateBatch(bytes: Uint8Array | null, rules: BatchRules, context: ValidationContext): CheckedBatch | BatchRefusal {
+  if (bytes === null) return refuse("invalid-record", "no records");
+  const view = viewOf(bytes);
+  return checkFraming(view, bytes.length, context) ?? checkHeader(view, bytes, rules, context) ?? checkRecords(view, bytes, rules, context);
+}
+
+/** ByteBufferLogInputStream and ProduceRequest.validateRecords. */
+function checkFraming(view: DataView, size: number, context: ValidationContext): BatchRefusal | undefined {
+  const first = measureBatch(view, 0, size);
+  if (typeof first !== "number") return first;
+  if (first === 0) return refuse("invalid-record", "Produce requests must have at least one record batch per partition");
+  if (view.getInt8(MAGIC_AT) !== 2) {
+    return refuse("invalid-record", "Produce requests are only allowed to contain record batches with magic version 2");
+  }
+  if (first < BATCH_OVERHEAD) return refuse("corrupt", `Record is corrupt in topic partition ${context.partitionName}`);
+  const codec = view.getInt16(ATTRIBUTES_AT) & CODEC_MASK;
+  if (codec > CODEC_ZSTD) return refuse("unsupported-compression", `Unknown compression type id: ${codec}`);
+  if (codec === CODEC_ZSTD && !context.isZstdAllowed) {
+    return refuse("unsupported-compression", "Produce requests below version 7 are not allowed to use ZStandard compression");
+  }
+  if (first === size) return undefined;
+  const second = measureBatch(view, first, size);
+  if (typeof second !== "number") return second;
+  return refuse("invalid-record", "Produce requests are only allowed to contain exactly one record batch per partition");
+}
+
+/** Size of the batch at `start`, 0 when less than a whole one is left. */
+function measureBatch(view: DataView, start: number, size: number): number | BatchRefusal {
+  const remaining = size - start;
+  if (remaining < LOG_OVERHEAD) return 0;
+  const length = view.getInt32(start + LENGTH_AT);
+  if (length < 14) return refuse("corrupt", `Record size ${length} is less than the minimum record overhead (14)`);
+  if (remaining <= MAGIC_AT) return 0;
+  const magic = view.getInt8(start + MAGIC_AT);
+  if (magic < 0 || magic > 2) return refuse("corrupt", `Invalid magic found in record: ${magic}`);
+  return remaining < length + LOG_OVERHEAD ? 0 : length + LOG_OVERHEAD;
+}
+
+function checkHeader(view: DataView, bytes: Uint8Array, rules: BatchRules, context: ValidationContext): BatchRefusal | undefined {
+  const { partitionName } = context;
+  const baseOffset = readInt64(view, 0);
+  if (baseOffset !== 0) {
+    return refuse("invalid-record", `The baseOffset of the record batch in the append to ${partitionName} should be 0, but it is ${baseOffset}`);
+  }
+  if (bytes.length > rules.maxMessageBytes) {
+    const message = `The record batch size in the append to ${partitionName} is ${bytes.length} bytes which exceeds the maximum configured value of ${rules.maxMessageBytes}.`;
+    return refuse("too-large", message);
+  }
+  const storedCrc = view.getUint32(CRC_AT);
+  if (context.crc32c(bytes, ATTRIBUTES_AT, bytes.length) !== storedCrc) {
+    return refuse("corrupt", `Record is corrupt (stored crc = ${storedCrc}) in topic partition ${partitionName}.`);
+  }
+  const lastOffsetDelta = view.getInt32(LAST_OFFSET_DELTA_AT);
+  const count = view.getInt32(RECORD_COUNT_AT);
+  if (lastOffsetDelta < 0) {
+    return refuse("invalid-record", `Batch has an invalid offset range: [0, ${lastOffsetDelta}] in topic partition ${partitionName}`);
+  }
+  if (count <= 0) return refuse("invalid-record", `Invalid reported count for record batch: ${count} in topic partition ${partitionName}`);
+  if (count !== lastOffsetDelta + 1) {
+    return refuse(
+      "invalid-record",
+      `Inconsistent batch offset range [0, ${lastOffsetDelta}] and count of records ${count} in topic partition ${partitionName}`,
+    );
+  }
+  if ((view.getInt16(ATTRIBUTES_AT) & CONTROL_BIT) !== 0) {
+    return refuse("invalid-record", `Clients are not allowed to write control records in topic partition ${partitionName}`);
+  }
+  return checkProducer(view, partitionName);
+}
+
+function checkProducer(view: DataView, partitionName: string): BatchRefusal | undefined {
+  const producerId = readInt64(view, PRODUCER_ID_AT);
+  if (producerId < 0) return undefined;
+  if (!Number.isSafeInteger(producerId)) {
+    return refuse("invalid-record", `Producer id ${view.getBigInt64(PRODUCER_ID_AT)} was never given out (${partitionName})`);
+  }
+  const baseSequence = view.getInt32(BASE_SEQUENCE_AT);
+  if (baseSequence < 0) {
+    return refuse(
+      "invalid-record",
+      `Invalid sequence number ${baseSequence} in record batch with producerId ${producerId} in topic partition ${partitionName}`,
+    );
+  }
+  const epoch = view.getInt16(PRODUCER_EPOCH_AT);
+  if (epoch < 0) return refuse("stale-epoch", `Epoch of producer ${producerId} in ${partitionName} is ${epoch}`);
+  return undefined;
+}
+
+function checkRecords(view: DataView, bytes: Uint8Array, rules: BatchRules, context: ValidationContext): CheckedBatch | BatchRefusal {
+  const attributes = view.getInt16(ATTRIBUTES_AT);
+  const codec = attributes & CODEC_MASK;
+  let records = bytes;
+  let start = BATCH_OVERHEAD;
+  if (codec !== CODEC_NONE) {
+    try {
+      records = context.decompress(codec, bytes, BATCH_OVERHEAD, bytes.length, MAX_DECOMPRESSED_BATCH_BYTES);
+    } catch (error) {
+      return refuse("invalid-record", `The batch for ${context.partitionName} cannot be decompressed: ${(error as Error).message}`);
+    }
+    start = 0;
+  }
+  const maxTimestampMs = walkRecords(view, records, start, rules, context);
+  if (typeof maxTimestampMs !== "number") return maxTimestampMs;
+  return finish(view, bytes, maxTimestampMs, rules, context);
+}
+
+/** Answers the greatest record timestamp. */
+function walkRecords(
+  view: DataView,
+  records: Uint8Array,
+  start: number,
+  rules: BatchRules,
+  context: ValidationContext,
+): number | BatchRefusal {
+  const count = view.getInt32(RECORD_COUNT_AT);
+  const isClientLogAppendTime = (view.getInt16(ATTRIBUTES_AT) & LOG_APPEND_TIME_BIT) !== 0;
+  const fixedTimestamp = isClientLogAppendTime ? readInt64(view, MAX_TIMESTAMP_AT) : undefined;
+  const baseTimestamp = readInt64(view, BASE_TIMESTAMP_AT);
+  const earliest = context.nowMs - Number(rules.timestampBeforeMaxMs);
+  const latest = Math.min(context.nowMs + Number(rules.timestampAfterMaxMs), Number.MAX_SAFE_INTEGER);
+  const isCompressed = start === 0;
+  const isExact = Number.isSafeInteger(baseTimestamp) || isClientLogAppendTime;
+  let maxTimestamp = -1;
+  let errors: RecordErrors | undefined;
+  startWalk(start);
+  for (let index = 0; index < count; index++) {
+    const record = nextRecord(records, records.length);
+    if (record === undefined || record.offsetDelta !== index) {
+      return refuse("invalid-record", `Record ${index} of the batch for ${context.partitionName} has a wrong structure`);
+    }
+    if (isCompressed && record.sizeBytes > rules.maxDecompressedRecordBytes) {
+      return refuse("invalid-record", `Record size ${record.sizeBytes} exceeds the configured maximum ${rules.maxDecompressedRecordBytes}`);
+    }
+    const timestamp = fixedTimestamp ?? baseTimestamp + record.timestampDelta;
+    if (timestamp > maxTimestamp) maxTimestamp = timestamp;
+    if (rules.isCompacted && !record.hasKey) {
+      errors ??= new RecordErrors();
+      errors.add(index, `Compacted topic cannot accept message without key in topic partition ${context.partitionName}`, false);
+    } else if (!rules.isLogAppendTime && timestamp !== -1) {
+      if (isExact && timestamp >= earliest && timestamp <= latest && timestamp >= Number.MIN_SAFE_INTEGER) continue;
+      errors ??= new RecordErrors();
+      errors.add(index, describeTimestamp(view, index, record.timestampDelta, rules, context), true);
+    } else if (isClientLogAppendTime) {
+      errors ??= new RecordErrors();
+      errors.add(index, "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime.", true);
+    }
+  }
+  if (errors !== undefined) return errors.toRefusal();
+  if (getWalkPosition() !== records.length) {
+    return refuse("invalid-record", "Incorrect declared batch size, records still remaining in file");
+  }
+  return maxTimestamp;
+}
+
+function describeTimestamp(view: DataView, index: number, delta: number, rules: BatchRules, context: ValidationContext): string {
+  const isFixed = (view.getInt16(ATTRIBUTES_AT) & LOG_APPEND_TIME_BIT) !== 0;
+  const timestamp = isFixed ? view.getBigInt64(MAX_TIMESTAMP_AT) : BigInt.asIntN(64, view.getBigInt64(BASE_TIMESTAMP_AT) + BigInt(delta));
+  const now = BigInt(context.nowMs);
+  const from = BigInt.asIntN(64, now - rules.timestampBeforeMaxMs);
+  const to = BigInt.asIntN(64, now + rules.timestampAfterMaxMs);
+  return `Timestamp ${timestamp} of message with offset ${index} is out of range. The timestamp should be within [${from}, ${to}]`;
+}
+
+/** At most this many record errors are kept and answered. */
+const MAX_RECORD_ERRORS = 10_000;
+
+class RecordErrors {
+  readonly #errors: RecordError[] = [];
+  #total = 0;
+  #hasTimestampError = false;
+
+  add(batchIndex: number, message: string, isTimestampError: boolean): void {
+    this.#total += 1;
+    this.#hasTimestampError ||= isTimestampError;
+    if (this.#errors.length < MAX_RECORD_ERRORS) this.#errors.push({ batchIndex, message });
+  }
+
+  toRefusal(): BatchRefusal {
+    if (this.#hasTimestampError) {
+      const message = "One or more records have been rejected due to invalid timestamp";
+      return { kind: "refused", reason: "invalid-timestamp", message, recordErrors: this.#errors };
+    }
+    const shown = this.#errors.slice(0, 3).map((error) => `RecordError(batchIndex=${error.batchIndex}, message='${error.message}')`);
+    const message = `One or more records have been rejected due to ${this.#total} record errors in total, and only showing the first three errors at most: [${shown.join(", ")}]`;
+    return { kind: "refused", reason: "invalid-record", message, recordErrors: this.#errors };
+  }
+}
+
+function finish(
+  view: DataView,
+  bytes: Uint8Array,
+  recordsMaxTimestampMs: number,
+  rules: BatchRules,
+  context: ValidationContext,
+): CheckedBatch {
+  const attributes = view.getInt16(ATTRIBUTES_AT);
+  const maxTimestampMs = rules.isLogAppendTime ? context.nowMs : recordsMaxTimestampMs;
+  const hasLogAppendTime = (attributes & LOG_APPEND_TIME_BIT) !== 0;
+  if (hasLogAppendTime !== rules.isLogAppendTime || readInt64(view, MAX_TIMESTAMP_AT) !== maxTimestampMs) {
+    patchTimestamp(view, bytes, 0, bytes.length, maxTimestampMs, rules.isLogAppendTime, context.crc32c);
+  }
+  const producerId = readInt64(view, PRODUCER_ID_AT);
+  const recordCount = view.getInt32(RECORD_COUNT_AT);
+  const baseSequence = view.getInt32(BASE_SEQUENCE_AT);
+  return {
+    kind: "checked",
+    bytes,
+    view,
+    recordCount,
+    maxTimestampMs,
+    producerId: producerId < 0 ? -1 : producerId,
+    producerEpoch: view.getInt16(PRODUCER_EPOCH_AT),
+    baseSequence,
+    lastSequence: producerId < 0 ? -1 : addToSequence(baseSequence, recordCount - 1),
+    isTransactional: (attributes & TRANSACTIONAL_BIT) !== 0,
+    logAppendTimeMs: rules.isLogAppendTime ? maxTimestampMs : -1,
+  };
+}

@@ -1,0 +1,42 @@
+/** A topic's settings as appends and reads need them: parsed once per topic view, since views are replaced when they change. */
+import type { Config } from "../config/config.ts";
+import { getEffectiveTopicSetting } from "../config/topic-settings.ts";
+import type { TopicView } from "../metadata/cluster-metadata.ts";
+import type { BatchRules } from "./batch-validation.ts";
+
+export interface TopicRules extends BatchRules {
+  /** `compression.type`; "producer" keeps what the producer chose. */
+  readonly compressionType: string;
+}
+
+export class TopicRulesCache {
+  readonly #config: Config;
+  readonly #byView = new WeakMap<TopicView, TopicRules>();
+
+  constructor(config: Config) {
+    this.#config = config;
+  }
+
+  get(topic: TopicView): TopicRules {
+    const known = this.#byView.get(topic);
+    if (known !== undefined) return known;
+    const rules = this.#parse(topic.configs);
+    this.#byView.set(topic, rules);
+    return rules;
+  }
+
+  #parse(configs: ReadonlyMap<string, string>): TopicRules {
+    const get = (name: string) => getEffectiveTopicSetting(this.#config, configs, name);
+    return {
+      maxMessageBytes: Number(get("max.message.bytes")),
+      isLogAppendTime: get("message.timestamp.type") === "LogAppendTime",
+      timestampBeforeMaxMs: BigInt(get("message.timestamp.before.max.ms")),
+      timestampAfterMaxMs: BigInt(get("message.timestamp.after.max.ms")),
+      isCompacted: get("cleanup.policy")
+        .split(",")
+        .some((policy) => policy.trim() === "compact"),
+      maxDecompressedRecordBytes: Number(get("max.decompressed.message.bytes")),
+      compressionType: get("compression.type"),
+    };
+  }
+}
