@@ -36,3 +36,24 @@ export interface ApiDefinition<Request, Response> {
   readResponse(reader: Reader, version: number): Response;
   writeResponse(writer: Writer, message: Response, version: number): void;
 }
+
+/** For tables that hold every API. */
+export type AnyApiDefinition = ApiDefinition<unknown, unknown>;
+
+/**
+ * A record of an internal topic. On the log its key is an int16 record type and the key's fields, its value an int16 version and the value's
+ * fields (`coordinator-record.ts` does both).
+ */
+export interface CoordinatorRecordDefinition<Key, Value> {
+  readonly type: number;
+  /** "OffsetCommit" */
+  readonly name: string;
+  readonly minValueVersion: number;
+  readonly maxValueVersion: number;
+  readKey(reader: Reader): Key;
+  writeKey(writer: Writer, key: Key): void;
+  readValue(reader: Reader, version: number): Value;
+  writeValue(writer: Writer, value: Value, version: number): void;
+}
+
+export type AnyCoordinatorRecordDefinition = CoordinatorRecordDefinition<unknown, unknown>;

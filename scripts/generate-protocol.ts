@@ -1,0 +1,149 @@
+#!/usr/bin/env bun
+/**
+ * Generates src/protocol/messages/, error-codes.ts and api-ranges.ts from the jars of Apache Kafka, and the schemas that the codec tests
+ * make random messages from. The results are committed; run it again only for another Kafka version.
+ *
+ *     bun scripts/generate-protocol.ts [--jars DIR]
+ *
+ * Without --jars the jars are fetched from Maven Central by `mvn`. The tables of error codes and advertised versions come from Kafka's
+ * own enums, through a small Java program; without a JDK those two files stay as they are.
+ */
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type MessageDefinition, parseJsonWithComments, parseMessage, type RawMessage } from "./protocol/definitions.ts";
+import {
+  type ApiPair,
+  emitApiFile,
+  emitDataFile,
+  emitIndex,
+  emitRecordFile,
+  emitRecordIndex,
+  generatedHeader,
+  kebab,
+  apiName,
+  type RecordPair,
+  recordName,
+} from "./protocol/emit-files.ts";
+import { readJar } from "./protocol/jar.ts";
+import { writeKafkaTables } from "./protocol/kafka-tables.ts";
+
+const KAFKA_VERSION = "4.4.0";
+/** Jars of coordinators, and the internal topic whose records each defines. */
+const COORDINATORS = [
+  { jar: "kafka-group-coordinator", topic: "__consumer_offsets" },
+  { jar: "kafka-transaction-coordinator", topic: "__transaction_state" },
+  { jar: "kafka-share-coordinator", topic: "__share_group_state" },
+];
+/** Kafka's classes need it to load. */
+const SLF4J = "org.slf4j:slf4j-api:1.7.36";
+const JARS = ["kafka-clients", ...COORDINATORS.map(({ jar }) => jar)];
+const ROOT = join(import.meta.dir, "..");
+const PROTOCOL = join(ROOT, "src/protocol");
+const MESSAGES = join(PROTOCOL, "messages");
+const SCHEMAS = join(ROOT, "test/unit/protocol/fixtures/message-schemas.json");
+
+function jarPath(folder: string, name: string): string {
+  return join(folder, `${name}-${KAFKA_VERSION}.jar`);
+}
+
+function fetchJars(): string {
+  const folder = mkdtempSync(join(tmpdir(), "kafka-jars-"));
+  for (const artifact of [...JARS.map((name) => `org.apache.kafka:${name}:${KAFKA_VERSION}`), SLF4J]) {
+    const options = [`-Dartifact=${artifact}`, "-Dtransitive=false"];
+    run(["mvn", "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:get", ...options]);
+    run(["mvn", "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy", ...options, `-DoutputDirectory=${folder}`]);
+  }
+  return folder;
+}
+
+function run(command: string[]): void {
+  const { exitCode } = Bun.spawnSync(command, { stdout: "inherit", stderr: "inherit" });
+  if (exitCode !== 0) throw new Error(`${command.join(" ")} ended with ${exitCode}`);
+}
+
+interface Loaded {
+  readonly raw: RawMessage;
+  readonly message: MessageDefinition;
+}
+
+async function loadMessages(jar: string): Promise<Loaded[]> {
+  const entries = await readJar(jar, (name) => name.startsWith("common/message/") && name.endsWith(".json"));
+  const loaded: Loaded[] = [];
+  for (const [, bytes] of [...entries].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const raw = parseJsonWithComments(new TextDecoder().decode(bytes));
+    const message = parseMessage(raw);
+    if (message !== undefined) loaded.push({ raw, message });
+  }
+  return loaded;
+}
+
+function pairUp(messages: readonly MessageDefinition[], left: string, right: string): [MessageDefinition, MessageDefinition][] {
+  const pairs = messages
+    .filter(({ kind }) => kind === left)
+    .map((first): [MessageDefinition, MessageDefinition] => {
+      const base = first.name.slice(0, -suffix(left).length);
+      const second = messages.find(({ kind, name }) => kind === right && name === base + suffix(right));
+      if (second === undefined || second.apiKey !== first.apiKey) throw new Error(`${first.name} has no partner`);
+      return [first, second];
+    });
+  return pairs.sort(([a], [b]) => (a.apiKey ?? 0) - (b.apiKey ?? 0));
+}
+
+function suffix(kind: string): string {
+  const word = kind.replace("coordinator-", "");
+  return word.charAt(0).toUpperCase() + word.slice(1);
+}
+
+/** Definitions without what only people read, for the tests' random messages. */
+function schemaOf(raw: RawMessage): unknown {
+  return JSON.parse(JSON.stringify(raw, (key, value: unknown) => (key === "about" || key === "entityType" ? undefined : value)));
+}
+
+async function main(): Promise<void> {
+  const at = process.argv.indexOf("--jars");
+  const given = at < 0 ? undefined : process.argv[at + 1];
+  if (at >= 0 && (given === undefined || !existsSync(jarPath(given, "kafka-clients")))) {
+    throw new Error(`--jars must name a folder with kafka-clients-${KAFKA_VERSION}.jar`);
+  }
+  const folder = given ?? fetchJars();
+  const header = generatedHeader(KAFKA_VERSION);
+
+  rmSync(MESSAGES, { recursive: true, force: true });
+  mkdirSync(join(MESSAGES, "records"), { recursive: true });
+  mkdirSync(join(MESSAGES, "data"), { recursive: true });
+  const clients = await loadMessages(jarPath(folder, "kafka-clients"));
+  const schemas: unknown[] = clients.map(({ raw }) => schemaOf(raw));
+  const messages = clients.map(({ message }) => message);
+
+  const apis: ApiPair[] = pairUp(messages, "request", "response").map(([request, response]) => ({ request, response }));
+  for (const pair of apis) writeFileSync(join(MESSAGES, `${kebab(apiName(pair))}.ts`), emitApiFile(pair, header));
+  writeFileSync(join(MESSAGES, "index.ts"), emitIndex(apis, header));
+  const headers = messages.filter(({ kind }) => kind === "header");
+  writeFileSync(join(MESSAGES, "headers.ts"), emitDataFile(headers, header, "../"));
+  for (const message of messages.filter(({ kind }) => kind === "data")) {
+    writeFileSync(join(MESSAGES, "data", `${kebab(message.name)}.ts`), emitDataFile([message], header, "../../"));
+  }
+
+  const folders: { topic: string; pairs: RecordPair[] }[] = [];
+  for (const { jar, topic } of COORDINATORS) {
+    const loaded = await loadMessages(jarPath(folder, jar));
+    schemas.push(...loaded.map(({ raw }) => schemaOf(raw)));
+    const pairs = pairUp(
+      loaded.map(({ message }) => message),
+      "coordinator-key",
+      "coordinator-value",
+    ).map(([key, value]) => ({ key, value }));
+    for (const pair of pairs) writeFileSync(join(MESSAGES, "records", `${kebab(recordName(pair))}.ts`), emitRecordFile(pair, header));
+    folders.push({ topic, pairs });
+  }
+  writeFileSync(join(MESSAGES, "records", "index.ts"), emitRecordIndex(folders, header));
+
+  mkdirSync(join(SCHEMAS, ".."), { recursive: true });
+  writeFileSync(SCHEMAS, `[\n${schemas.map((schema) => JSON.stringify(schema)).join(",\n")}\n]\n`);
+  writeKafkaTables(folder, PROTOCOL, header);
+  if (given === undefined) rmSync(folder, { recursive: true, force: true });
+  console.log(`${apis.length} APIs, ${folders.reduce((sum, { pairs }) => sum + pairs.length, 0)} records, ${readdirSync(MESSAGES).length} files`);
+}
+
+await main();
