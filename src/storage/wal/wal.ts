@@ -126,7 +126,10 @@ export interface Wal {
    * knows. Rejects with Trouble "wal-damaged" on a mismatch, "wal-range-gone" when the range was trimmed and reused.
    * Only for what is released: before that the ring has it.
    */
-  read(location: WalLocation, expected: { readonly stream: StreamId; readonly term: number; readonly baseOffset: number }): Promise<Uint8Array>;
+  read(
+    location: WalLocation,
+    expected: { readonly stream: StreamId; readonly term: number; readonly baseOffset: number },
+  ): Promise<Uint8Array>;
 
   /** The range that begins at `lsn` has not been reused (trimmed ranges stay readable until overwritten). */
   isOnDevice(lsn: Lsn): boolean;
