@@ -166,11 +166,16 @@ function asStatements(merged: readonly Run[], indent: string): string {
   if (merged.length === 1) return merged[0]!.text === "" ? "" : `${indent}${merged[0]!.text}\n`;
   let text = "";
   let chained = false;
+  let skipped = false;
   for (let i = merged.length - 1; i >= 0; i--) {
     const run = merged[i]!;
     const above = merged[i + 1];
-    if (run.text === "") continue;
-    const bounds = [i > 0 ? `v >= ${run.from}` : "", above !== undefined && above.text === "" ? `v < ${above.from}` : ""];
+    if (run.text === "") {
+      skipped = true;
+      continue;
+    }
+    // The versions of a run left out must not fall into a lower one's `else`.
+    const bounds = [i > 0 ? `v >= ${run.from}` : "", skipped && above !== undefined ? `v < ${above.from}` : ""];
     const condition = bounds.filter((bound) => bound !== "").join(" && ");
     const head = condition === "" ? "" : `if (${condition}) `;
     text += `${indent}${chained ? "else " : ""}${head}{ ${run.text} }\n`;

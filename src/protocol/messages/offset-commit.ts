@@ -103,7 +103,7 @@ function readOffsetCommitRequestTopicArray(r: Reader, v: number, length: number)
 
 export function writeOffsetCommitRequestTopic(w: Writer, m: OffsetCommitRequestTopic, v: number): void {
   if (v >= 8 && v < 10) { w.writeCompactString(m.name, "OffsetCommitRequestTopic.name"); }
-  else { w.writeString(m.name, "OffsetCommitRequestTopic.name"); }
+  else if (v < 8) { w.writeString(m.name, "OffsetCommitRequestTopic.name"); }
   if (v >= 10) { w.writeUuid(m.topicId); }
   if (v >= 8) { w.writeCompactArrayLength(m.partitions.length); for (const e of m.partitions) writeOffsetCommitRequestPartition(w, e, v); }
   else { w.writeArrayLength(m.partitions.length); for (const e of m.partitions) writeOffsetCommitRequestPartition(w, e, v); }
@@ -238,7 +238,7 @@ function readOffsetCommitResponseTopicArray(r: Reader, v: number, length: number
 
 export function writeOffsetCommitResponseTopic(w: Writer, m: OffsetCommitResponseTopic, v: number): void {
   if (v >= 8 && v < 10) { w.writeCompactString(m.name, "OffsetCommitResponseTopic.name"); }
-  else { w.writeString(m.name, "OffsetCommitResponseTopic.name"); }
+  else if (v < 8) { w.writeString(m.name, "OffsetCommitResponseTopic.name"); }
   if (v >= 10) { w.writeUuid(m.topicId); }
   if (v >= 8) { w.writeCompactArrayLength(m.partitions.length); for (const e of m.partitions) writeOffsetCommitResponsePartition(w, e, v); }
   else { w.writeArrayLength(m.partitions.length); for (const e of m.partitions) writeOffsetCommitResponsePartition(w, e, v); }

@@ -90,7 +90,7 @@ function readTopicProduceDataArray(r: Reader, v: number, length: number): TopicP
 
 export function writeTopicProduceData(w: Writer, m: TopicProduceData, v: number): void {
   if (v >= 9 && v < 13) { w.writeCompactString(m.name, "TopicProduceData.name"); }
-  else { w.writeString(m.name, "TopicProduceData.name"); }
+  else if (v < 9) { w.writeString(m.name, "TopicProduceData.name"); }
   if (v >= 13) { w.writeUuid(m.topicId); }
   if (v >= 9) { w.writeCompactArrayLength(m.partitionData.length); for (const e of m.partitionData) writePartitionProduceData(w, e, v); }
   else { w.writeArrayLength(m.partitionData.length); for (const e of m.partitionData) writePartitionProduceData(w, e, v); }
@@ -280,7 +280,7 @@ function readTopicProduceResponseArray(r: Reader, v: number, length: number): To
 
 export function writeTopicProduceResponse(w: Writer, m: TopicProduceResponse, v: number): void {
   if (v >= 9 && v < 13) { w.writeCompactString(m.name, "TopicProduceResponse.name"); }
-  else { w.writeString(m.name, "TopicProduceResponse.name"); }
+  else if (v < 9) { w.writeString(m.name, "TopicProduceResponse.name"); }
   if (v >= 13) { w.writeUuid(m.topicId); }
   if (v >= 9) { w.writeCompactArrayLength(m.partitionResponses.length); for (const e of m.partitionResponses) writePartitionProduceResponse(w, e, v); }
   else { w.writeArrayLength(m.partitionResponses.length); for (const e of m.partitionResponses) writePartitionProduceResponse(w, e, v); }

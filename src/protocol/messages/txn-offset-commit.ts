@@ -114,7 +114,7 @@ function readTxnOffsetCommitRequestTopicArray(r: Reader, v: number, length: numb
 
 export function writeTxnOffsetCommitRequestTopic(w: Writer, m: TxnOffsetCommitRequestTopic, v: number): void {
   if (v >= 3 && v < 6) { w.writeCompactString(m.name, "TxnOffsetCommitRequestTopic.name"); }
-  else { w.writeString(m.name, "TxnOffsetCommitRequestTopic.name"); }
+  else if (v < 3) { w.writeString(m.name, "TxnOffsetCommitRequestTopic.name"); }
   if (v >= 6) { w.writeUuid(m.topicId); }
   if (v >= 3) { w.writeCompactArrayLength(m.partitions.length); for (const e of m.partitions) writeTxnOffsetCommitRequestPartition(w, e, v); }
   else { w.writeArrayLength(m.partitions.length); for (const e of m.partitions) writeTxnOffsetCommitRequestPartition(w, e, v); }
@@ -249,7 +249,7 @@ function readTxnOffsetCommitResponseTopicArray(r: Reader, v: number, length: num
 
 export function writeTxnOffsetCommitResponseTopic(w: Writer, m: TxnOffsetCommitResponseTopic, v: number): void {
   if (v >= 3 && v < 6) { w.writeCompactString(m.name, "TxnOffsetCommitResponseTopic.name"); }
-  else { w.writeString(m.name, "TxnOffsetCommitResponseTopic.name"); }
+  else if (v < 3) { w.writeString(m.name, "TxnOffsetCommitResponseTopic.name"); }
   if (v >= 6) { w.writeUuid(m.topicId); }
   if (v >= 3) { w.writeCompactArrayLength(m.partitions.length); for (const e of m.partitions) writeTxnOffsetCommitResponsePartition(w, e, v); }
   else { w.writeArrayLength(m.partitions.length); for (const e of m.partitions) writeTxnOffsetCommitResponsePartition(w, e, v); }
