@@ -1,0 +1,15 @@
+//! Weir's native addon. It holds no Kafka logic: memory, device IO, a checksum and two codecs.
+//!
+//! | module     | what it is                                                                   |
+//! |------------|------------------------------------------------------------------------------|
+//! | `bindings` | the only module that knows N-API: the face that `src/native/` loads          |
+//! | `device`   | open, lock, inspect, durable writes, reads; native threads and a doorbell    |
+//! | `ring`     | the anonymous mapping behind the memory ring                                 |
+//! | `checksum` | CRC32C, exported as a plain C function for calls of a few nanoseconds        |
+//! | `codecs`   | lz4 frames and raw snappy blocks, decompression bounded by the caller        |
+
+mod bindings;
+mod checksum;
+mod codecs;
+mod device;
+mod ring;
