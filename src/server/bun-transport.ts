@@ -1,0 +1,226 @@
+/**
+ * Transport on the runtime's TCP sockets. What was measured of them: each `data` event brings a fresh chunk that is safe to keep;
+ * `write` returns the bytes taken and keeps nothing.
+ *
+ * Running out of descriptors: the runtime, when accept(2) fails with EMFILE, tries again without pause and burns a core. So accepting pauses
+ * before that: the kernel gives the lowest free number, hence a new socket's number tells how many descriptors are open. While
+ * paused, a duplicate keeps the listening socket, and the kernel goes on filling its backlog; a resumed listener adopts the duplicate.
+ */
+import { readFileSync } from "node:fs";
+import type { Socket, TCPSocketListener } from "bun";
+import { Trouble } from "../base/trouble.ts";
+import { closeDescriptor, duplicateDescriptor, setBacklog } from "./libc.ts";
+import type { AcceptEvents, ConnectionEvents, ListenOptions, Transport, TransportConnection, TransportListener } from "./transport.ts";
+
+/** Descriptors kept free for object store requests (the runtime makes at most 256 at once), the WAL, files. */
+const RESERVED_DESCRIPTORS_MAX = 320;
+const KEEP_ALIVE_DELAY_MS = 60_000;
+
+interface SocketState {
+  connection: BunConnection;
+  events: ConnectionEvents;
+}
+type ServerSocket = Socket<SocketState | undefined>;
+
+/** "Max open files" of this process (the runtime has raised it to the hard limit at start). */
+export function readDescriptorLimit(): number {
+  const match = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+  return match === null ? Number.POSITIVE_INFINITY : Number(match[1]);
+}
+
+export class BunTransport implements Transport {
+  private readonly highestDescriptor: number;
+  private readonly limit: number;
+  private readonly listeners = new Set<BunListener>();
+  private openCount = 0;
+
+  constructor(descriptorLimit = readDescriptorLimit()) {
+    this.limit = descriptorLimit;
+    this.highestDescriptor = descriptorLimit - Math.min(RESERVED_DESCRIPTORS_MAX, Math.ceil(descriptorLimit / 4));
+  }
+
+  listen(options: ListenOptions, events: AcceptEvents): TransportListener {
+    const listener = new BunListener(options, events, this);
+    this.listeners.add(listener);
+    return listener;
+  }
+
+  /** Counts a new connection; the reason to pause accepting, or undefined. */
+  countOpened(descriptor: number, maxConnections: number): string | undefined {
+    this.openCount++;
+    if (descriptor >= this.highestDescriptor) return `descriptor ${descriptor} of ${this.limit} is in use`;
+    if (this.openCount >= maxConnections) return `${this.openCount} connections are open, max.connections=${maxConnections}`;
+    return undefined;
+  }
+
+  countClosed(): void {
+    this.openCount--;
+    for (const listener of this.listeners) listener.resumeAccepting();
+  }
+
+  forget(listener: BunListener): void {
+    this.listeners.delete(listener);
+  }
+}
+
+class BunConnection implements TransportConnection {
+  readonly remoteAddress: string;
+  private readonly socket: ServerSocket;
+
+  constructor(socket: ServerSocket) {
+    this.socket = socket;
+    const host = socket.remoteAddress;
+    this.remoteAddress = host.includes(":") ? `[${host}]:${socket.remotePort}` : `${host}:${socket.remotePort}`;
+  }
+
+  write(bytes: Uint8Array): number {
+    return Math.max(0, this.socket.write(bytes));
+  }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
+  close(): void {
+    this.socket.end();
+  }
+
+  terminate(): void {
+    this.socket.terminate();
+  }
+}
+
+class BunListener implements TransportListener {
+  readonly port: number;
+  private readonly options: ListenOptions;
+  private readonly events: AcceptEvents;
+  private readonly transport: BunTransport;
+  private active: TCPSocketListener<SocketState | undefined> | undefined;
+  /** Holds the listening socket while accepting is paused; -1 otherwise. */
+  private heldDescriptor = -1;
+  private isClosed = false;
+
+  constructor(options: ListenOptions, events: AcceptEvents, transport: BunTransport) {
+    this.options = options;
+    this.events = events;
+    this.transport = transport;
+    this.active = this.open();
+    this.port = this.active.port;
+    const descriptor = descriptorOf(this.active);
+    if (descriptor >= 0) setBacklog(descriptor, options.backlog);
+  }
+
+  private open(): TCPSocketListener<SocketState | undefined> {
+    const { host, port } = this.options;
+    try {
+      if (host !== "") return this.bind({ hostname: host, port });
+      try {
+        return this.bind({ hostname: "::", port });
+      } catch (error) {
+        if ((error as { code?: string }).code === "EADDRINUSE") throw error;
+        return this.bind({ hostname: "0.0.0.0", port });
+      }
+    } catch (error) {
+      throw listenTrouble(host, port, error);
+    }
+  }
+
+  private bind(place: { hostname: string; port: number; fd?: number }): TCPSocketListener<SocketState | undefined> {
+    return Bun.listen<SocketState | undefined>({
+      ...place,
+      data: undefined,
+      socket: {
+        open: (socket) => this.opened(socket),
+        data: (socket, chunk) => socket.data?.events.data(chunk),
+        drain: (socket) => socket.data?.events.drained(),
+        close: (socket) => this.closed(socket),
+        // An error is followed by `close`; without a handler the runtime would print it.
+        error: () => {},
+      },
+    });
+  }
+
+  private opened(socket: ServerSocket): void {
+    const reason = this.transport.countOpened(descriptorOf(socket), this.options.maxConnections);
+    if (reason !== undefined) this.pauseAccepting(reason);
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
+    const connection = new BunConnection(socket);
+    socket.data = { connection, events: this.events.accept(connection) };
+  }
+
+  private closed(socket: ServerSocket): void {
+    const state = socket.data;
+    if (state === undefined) return;
+    socket.data = undefined;
+    state.events.ended();
+    this.transport.countClosed();
+  }
+
+  private pauseAccepting(reason: string): void {
+    if (this.active === undefined || this.isClosed) return;
+    this.heldDescriptor = duplicateDescriptor(descriptorOf(this.active));
+    // Without a duplicate the socket would be lost: better to go on accepting.
+    if (this.heldDescriptor < 0) return;
+    this.active.stop();
+    this.active = undefined;
+    this.events.paused(reason);
+  }
+
+  resumeAccepting(): void {
+    if (this.heldDescriptor < 0 || this.isClosed) return;
+    const descriptor = this.heldDescriptor;
+    this.heldDescriptor = -1;
+    this.active = this.bind({ hostname: this.options.host === "" ? "::" : this.options.host, port: this.port, fd: descriptor });
+    this.events.resumed();
+  }
+
+  close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.active?.stop();
+    if (this.heldDescriptor >= 0) closeDescriptor(this.heldDescriptor);
+    this.heldDescriptor = -1;
+    this.transport.forget(this);
+  }
+}
+
+/** Present on the runtime's sockets and listeners, missing in its type declarations. */
+function descriptorOf(socket: object): number {
+  const { fd } = socket as { readonly fd?: number };
+  return fd ?? -1;
+}
+
+function listenTrouble(host: string, port: number, error: unknown): Trouble {
+  const code = (error as { code?: string }).code;
+  const place = `${host === "" ? "*" : host}:${port}`;
+  if (code === "EADDRINUSE") {
+    return new Trouble({
+      code: "listen-port-in-use",
+      message: `cannot listen on ${place}: the port is in use`,
+      remedy: "stop what listens there, or set another port",
+      retryable: true,
+      cause: error,
+    });
+  }
+  if (code === "EACCES") {
+    return new Trouble({
+      code: "listen-failed",
+      message: `cannot listen on ${place}: this user may not open the port`,
+      remedy: "take a port above 1023, or give the process the right to it",
+      retryable: false,
+      cause: error,
+    });
+  }
+  return new Trouble({
+    code: "listen-bad-address",
+    message: `cannot listen on ${place}: ${code ?? "the address does not resolve"}`,
+    remedy: "name an address of this machine",
+    retryable: false,
+    cause: error,
+  });
+}

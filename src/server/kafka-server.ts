@@ -1,0 +1,202 @@
+/**
+ * The Kafka listeners of one broker: opens them, owns their connections, closes idle and stalled ones, drains. Construction opens nothing.
+ */
+import type { ApiHandler } from "../api/handler.ts";
+import { AssertionFailure } from "../base/assert.ts";
+import type { Clock, TimerHandle } from "../base/clock.ts";
+import { Trouble } from "../base/trouble.ts";
+import type { ListenerConfig } from "../config/config.ts";
+import type { Counter, Logger, Metrics } from "../telemetry/telemetry.ts";
+import { Connection } from "./connection.ts";
+import { Dispatcher, type RoutedRequest } from "./dispatcher.ts";
+import { MemoryGate } from "./memory-gate.ts";
+import { STAGING_BYTES } from "./output-queue.ts";
+import { CLOSE_REASONS, type CloseReason, type ConnectionLimits, type ServerShared } from "./server-shared.ts";
+import type { Transport, TransportListener } from "./transport.ts";
+
+export interface KafkaServerOptions {
+  readonly clock: Clock;
+  readonly transport: Transport;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly handlers: readonly ApiHandler[];
+  readonly limits: ConnectionLimits;
+  readonly requestMemoryBytes: number;
+  readonly backlog: number;
+  readonly maxConnections: number;
+  /** A bug was found (an assertion failed in a handler): ends the process. */
+  readonly onBug: (error: unknown) => void;
+}
+
+/** Connections are looked at this often for idleness and stalled frames. */
+const SWEEP_MS = 1000;
+
+export class KafkaServer {
+  private readonly options: KafkaServerOptions;
+  private readonly shared: ServerShared;
+  private readonly gate: MemoryGate;
+  private readonly connections = new Set<Connection>();
+  private readonly listeners: TransportListener[] = [];
+  private readonly closes: ReadonlyMap<CloseReason, Counter>;
+  private readonly accepted: Counter;
+  private readonly pausedListeners = new Set<string>();
+  private readonly pauseCount: Counter;
+  private sweep: TimerHandle | undefined;
+  private nextConnectionId = 1;
+  private onEmpty: (() => void) | undefined;
+  private isDraining = false;
+
+  constructor(options: KafkaServerOptions) {
+    const { clock, metrics, limits } = options;
+    this.options = options;
+    this.gate = new MemoryGate(options.requestMemoryBytes);
+    this.accepted = metrics.counter("weir_connections_accepted_total", "Connections accepted.");
+    this.pauseCount = metrics.counter(
+      "weir_accept_pauses_total",
+      "How often accepting paused for want of descriptors or by max.connections.",
+    );
+    this.closes = new Map(
+      CLOSE_REASONS.map((reason) => [
+        reason,
+        metrics.counter("weir_connections_closed_by_broker_total", "Connections that the broker closed.", { reason }),
+      ]),
+    );
+    metrics.observedGauge("weir_connections", "Open connections.", () => this.connections.size);
+    metrics.observedGauge("weir_accept_paused", "1 while a listener accepts no connections.", () =>
+      this.pausedListeners.size > 0 ? 1 : 0,
+    );
+    metrics.observedGauge("weir_request_memory_used_bytes", "Request bytes charged to the budget.", () => this.gate.budget.usedBytes);
+    metrics.observedGauge("weir_request_memory_waiting", "Connections that wait for request memory.", () => this.gate.budget.waitingCount);
+    this.shared = {
+      clock,
+      limits,
+      gate: this.gate,
+      dispatcher: new Dispatcher(options.handlers, clock, metrics),
+      staging: new Uint8Array(STAGING_BYTES),
+      metrics: {
+        receivedBytes: metrics.counter("weir_network_received_bytes_total", "Bytes read from clients."),
+        sentBytes: metrics.counter("weir_network_sent_bytes_total", "Bytes written to clients."),
+        countClose: (reason) => this.closes.get(reason)?.add(1),
+      },
+      logClosed: (connection, reason, message, clientId) => this.logClosed(connection, reason, message, clientId),
+      handlerFailed: (connection, request, error) => this.handlerFailed(connection, request, error),
+      forget: (connection) => this.forget(connection),
+    };
+  }
+
+  /** Opens the listeners; answers them with their real ports. Throws a Trouble, and then none is open. */
+  open(listeners: readonly ListenerConfig[]): readonly ListenerConfig[] {
+    try {
+      const opened = listeners.map((listener) => ({ ...listener, port: this.listen(listener).port }));
+      this.scheduleSweep();
+      return opened;
+    } catch (error) {
+      this.closeListeners();
+      throw error;
+    }
+  }
+
+  get connectionCount(): number {
+    return this.connections.size;
+  }
+
+  /** Accepts no more, answers what has come, and closes; after `deadlineMs` whatever is left is cut off. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.isDraining = true;
+    this.closeListeners();
+    const emptied = new Promise<void>((resolve) => {
+      this.onEmpty = resolve;
+    });
+    for (const connection of [...this.connections]) connection.drain();
+    if (this.connections.size > 0) {
+      const deadline = this.options.clock.schedule(deadlineMs, () => {
+        for (const connection of [...this.connections]) connection.terminate();
+      });
+      await emptied;
+      deadline.cancel();
+    }
+    this.sweep?.cancel();
+  }
+
+  private listen(listener: ListenerConfig): TransportListener {
+    const { logger, transport, backlog, maxConnections } = this.options;
+    const place = `${listener.name}://${listener.host}:${listener.port}`;
+    const opened = transport.listen(
+      { host: listener.host, port: listener.port, backlog, maxConnections },
+      {
+        accept: (socket) => {
+          const connection = new Connection(this.nextConnectionId++, listener.name, socket, this.shared);
+          this.connections.add(connection);
+          this.gate.connections.add(connection);
+          this.accepted.add(1);
+          if (this.isDraining) connection.drain();
+          return connection;
+        },
+        paused: (reason) => {
+          this.pausedListeners.add(place);
+          this.pauseCount.add(1);
+          logger.warn("server.accept-paused", "new connections wait", { listener: place, reason, connections: this.connections.size });
+        },
+        resumed: () => {
+          this.pausedListeners.delete(place);
+          logger.info("server.accept-resumed", "new connections are accepted again", {
+            listener: place,
+            connections: this.connections.size,
+          });
+        },
+      },
+    );
+    this.listeners.push(opened);
+    return opened;
+  }
+
+  private closeListeners(): void {
+    for (const listener of this.listeners) listener.close();
+    this.listeners.length = 0;
+  }
+
+  private scheduleSweep(): void {
+    const everyMs = Math.min(SWEEP_MS, this.options.limits.progressTimeoutMs);
+    this.sweep = this.options.clock.schedule(everyMs, () => {
+      const nowMs = this.options.clock.monotonicMs();
+      for (const connection of [...this.connections]) connection.checkDeadlines(nowMs);
+      this.scheduleSweep();
+    });
+  }
+
+  private forget(connection: Connection): void {
+    this.connections.delete(connection);
+    this.gate.connections.delete(connection);
+    if (this.connections.size === 0) this.onEmpty?.();
+  }
+
+  private logClosed(connection: Connection, reason: CloseReason, message: string, clientId: string | null): void {
+    this.closes.get(reason)?.add(1);
+    this.options.logger.warn("connection.closed-by-broker", message, {
+      reason,
+      client: clientId,
+      software: `${connection.clientSoftwareName} ${connection.clientSoftwareVersion}`,
+      remote: connection.remoteAddress,
+      listener: connection.listenerName,
+    });
+  }
+
+  private handlerFailed(connection: Connection, request: RoutedRequest, error: unknown): void {
+    if (error instanceof AssertionFailure) {
+      this.options.onBug(error);
+      return;
+    }
+    this.closes.get("handler")?.add(1);
+    const description =
+      error instanceof Trouble
+        ? `${error.code}: ${error.message}`
+        : error instanceof Error
+          ? (error.stack ?? error.message)
+          : String(error);
+    this.options.logger.error("request.failed", `${request.handler.api.name} version ${request.apiVersion} could not be answered`, {
+      error: description,
+      client: request.clientId,
+      remote: connection.remoteAddress,
+    });
+  }
+}
