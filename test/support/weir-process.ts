@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { getFreePorts } from "./ports.ts";
 import { repositoryRoot } from "./tools.ts";
 
-export const weirExecutable = process.env.WEIR_EXECUTABLE ?? join(repositoryRoot, "dist", "weir");
+export const weirExecutable = process.env.TEST_WEIR_EXECUTABLE ?? join(repositoryRoot, "dist", "weir");
 
 export const hasWeir = existsSync(weirExecutable);
 
@@ -30,6 +30,11 @@ export interface WeirOptions {
 }
 
 const pollMs = 10;
+
+/** The environment without what would be configuration to the executable: a test says all of it. */
+function cleanEnvironment(): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:WEIR|KAFKA)_|^CLUSTER_ID$/.test(name)));
+}
 
 export class WeirProcess {
   readonly kafkaPort: number;
@@ -79,7 +84,7 @@ export class WeirProcess {
     const [program = "", ...args] = [...(options.wrapper ?? []), options.executable ?? weirExecutable, "start", ...overrides];
     const child = spawn(program, args, {
       cwd: options.folder,
-      env: { ...process.env, ...options.environment },
+      env: { ...cleanEnvironment(), ...options.environment },
       stdio: ["ignore", "pipe", "pipe"],
     });
     return new WeirProcess(child, kafkaPort, httpPort);
