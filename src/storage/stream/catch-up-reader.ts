@@ -1,0 +1,252 @@
+/**
+ * Reads that the ring cannot serve: WAL device, block cache, object store, in this order. Everything it hands out is private memory charged to
+ * the catch-up budget, so that cold scans contend with each other and never with the tail.
+ */
+import { Trouble } from "../../base/trouble.ts";
+import type { MemoryBudget, MemoryLease } from "../cache/memory-budget.ts";
+import type { ReadLimits, RecordsSlice, StreamId } from "../types.ts";
+import type { Wal } from "../wal/wal.ts";
+import type { ObjectReader, Selection } from "./object-reader.ts";
+import { emptySlice, PrivateSlice } from "./private-slice.ts";
+import type { ReadAhead } from "./read-ahead.ts";
+import type { StreamLog } from "./stream-log.ts";
+import type { TailSource } from "./tail-slice.ts";
+
+/** Bytes that one read claims before it knows what it will find. */
+const FIRST_CLAIM_MAX_BYTES = 4 * 1024 * 1024;
+/** Small batches that one read takes from the device: each is a device read of its own. */
+const DEVICE_READ_BATCHES = 128;
+const DEVICE_READ_DEPTH = 16;
+/** Times a read is planned again because the bytes moved (ring to device to object) under it. */
+const MOVE_ATTEMPTS = 8;
+
+export interface TailSelection {
+  readonly firstSequence: number;
+  readonly endSequence: number;
+  readonly sizeBytes: number;
+  readonly nextOffset: number;
+}
+
+/** Batches from `firstSequence` on within the limits. Synchronous walk over the index; nothing is copied. */
+export function selectTail(
+  log: StreamLog,
+  firstSequence: number,
+  fromOffset: number,
+  limits: ReadLimits,
+  maxBatches: number,
+): TailSelection {
+  const index = log.index;
+  const end = Math.min(index.endSequence, firstSequence + maxBatches);
+  let sizeBytes = 0;
+  let nextOffset = fromOffset;
+  let sequence = firstSequence;
+  for (; sequence < end; sequence += 1) {
+    const length = index.lengthBytes(sequence);
+    if (index.lastOffset(sequence) >= limits.endOffset) break;
+    if (sizeBytes + length > limits.maxBytes && !(limits.atLeastOneBatch && sizeBytes === 0)) break;
+    sizeBytes += length;
+    nextOffset = index.lastOffset(sequence) + 1;
+  }
+  return { firstSequence, endSequence: sequence, sizeBytes, nextOffset };
+}
+
+export interface CatchUpReaderOptions {
+  readonly wal: Wal;
+  readonly objects: ObjectReader;
+  readonly budget: MemoryBudget;
+}
+
+export class CatchUpReader implements TailSource {
+  readonly wal: Wal;
+  readonly objects: ObjectReader;
+  private readonly budget: MemoryBudget;
+
+  constructor(options: CatchUpReaderOptions) {
+    this.wal = options.wal;
+    this.objects = options.objects;
+    this.budget = options.budget;
+  }
+
+  /** Read-ahead never takes more than this of the cache for one consumer. */
+  get maxWindowBytes(): number {
+    return Math.max(Math.floor(this.budget.capacityBytes / 8), 64 * 1024);
+  }
+
+  claimCatchUpBytes(bytes: number): Promise<MemoryLease> {
+    return this.budget.acquire(bytes);
+  }
+
+  async read(
+    log: StreamLog,
+    fromOffset: number,
+    limits: ReadLimits,
+    readAhead: ReadAhead,
+    signal: AbortSignal | undefined,
+  ): Promise<RecordsSlice> {
+    let isDeviceGone = false;
+    for (let attempt = 0; attempt < MOVE_ATTEMPTS; attempt += 1) {
+      signal?.throwIfAborted();
+      const endOffset = Math.min(limits.endOffset, log.durableEndOffset);
+      if (fromOffset >= endOffset) return emptySlice(fromOffset);
+      const sequence = log.index.find(fromOffset);
+      const isInTail = fromOffset >= log.tailStartOffset && log.index.holds(sequence);
+      const isCommitted = fromOffset < log.committedEndOffset;
+      if (isInTail && !(isCommitted && (isDeviceGone || !this.wal.isOnDevice(log.index.lsn(sequence))))) {
+        const slice = await this.readTail(log, sequence, fromOffset, { ...limits, endOffset }, signal);
+        if (slice !== undefined) return slice;
+        isDeviceGone = true;
+        continue;
+      }
+      if (!isCommitted) throw streamUnreadable(log.id, fromOffset, log.committedEndOffset);
+      const clipped = { ...limits, endOffset: Math.min(endOffset, log.committedEndOffset) };
+      return await this.readObjects(log, fromOffset, clipped, readAhead, signal);
+    }
+    throw streamUnreadable(log.id, fromOffset, log.committedEndOffset);
+  }
+
+  /** Undefined: the bytes were reused meanwhile (so they are committed): resolve again. */
+  private async readTail(
+    log: StreamLog,
+    sequence: number,
+    fromOffset: number,
+    limits: ReadLimits,
+    signal: AbortSignal | undefined,
+  ): Promise<RecordsSlice | undefined> {
+    const bounded = { ...limits, maxBytes: Math.min(limits.maxBytes, FIRST_CLAIM_MAX_BYTES) };
+    const selection = selectTail(log, sequence, fromOffset, bounded, DEVICE_READ_BATCHES);
+    if (selection.sizeBytes === 0) return emptySlice(fromOffset);
+    const firstOffset = log.index.baseOffset(sequence);
+    const lease = await this.acquire(selection.sizeBytes, signal);
+    try {
+      const bytes = new Uint8Array(selection.sizeBytes);
+      if (!(await this.copyTail(log, sequence, selection.endSequence, bytes))) {
+        lease.release();
+        return undefined;
+      }
+      return new PrivateSlice(firstOffset, selection.nextOffset, bytes, lease);
+    } catch (error) {
+      lease.release();
+      throw error;
+    }
+  }
+
+  /** From ring or device; false when some of the batches are in neither any more. */
+  async copyTail(log: StreamLog, firstSequence: number, endSequence: number, target: Uint8Array): Promise<boolean> {
+    const pending = new Set<Promise<void>>();
+    let position = 0;
+    let isWhole = true;
+    for (let sequence = firstSequence; sequence < endSequence && isWhole; sequence += 1) {
+      if (!log.index.holds(sequence)) {
+        isWhole = false;
+        break;
+      }
+      const location = log.index.location(sequence);
+      const view = this.wal.tryView(location);
+      if (view !== undefined) {
+        target.set(view, position);
+      } else {
+        const read = this.readDevice(log, sequence, target, position).then((isThere) => {
+          pending.delete(read);
+          isWhole &&= isThere;
+        });
+        read.catch(() => undefined);
+        pending.add(read);
+        if (pending.size >= DEVICE_READ_DEPTH) await Promise.race(pending);
+      }
+      position += location.length;
+    }
+    await Promise.all(pending);
+    return isWhole;
+  }
+
+  private async readDevice(log: StreamLog, sequence: number, target: Uint8Array, position: number): Promise<boolean> {
+    const expected = { stream: log.id, term: log.index.term(sequence), baseOffset: log.index.baseOffset(sequence) };
+    try {
+      target.set(await this.wal.read(log.index.location(sequence), expected), position);
+      return true;
+    } catch (error) {
+      if (error instanceof Trouble && error.code === "wal-range-gone") return false;
+      throw error;
+    }
+  }
+
+  private async readObjects(
+    log: StreamLog,
+    fromOffset: number,
+    limits: ReadLimits,
+    readAhead: ReadAhead,
+    signal: AbortSignal | undefined,
+  ): Promise<RecordsSlice> {
+    const windowBytes = readAhead.take(fromOffset);
+    const maxBytes = Math.min(limits.maxBytes, FIRST_CLAIM_MAX_BYTES, this.budget.capacityBytes);
+    let lease = await this.acquire(maxBytes, signal);
+    try {
+      const selection = await this.objects.select(log.id, fromOffset, { ...limits, maxBytes, windowBytes });
+      if (selection.sizeBytes > lease.bytes) {
+        lease.release();
+        lease = await this.acquire(selection.sizeBytes, signal);
+      }
+      if (selection.sizeBytes === 0) {
+        lease.release();
+        return emptySlice(fromOffset);
+      }
+      const bytes = new Uint8Array(selection.sizeBytes);
+      copySelection(selection, bytes);
+      lease.shrinkTo(selection.sizeBytes);
+      const next = readAhead.advance(selection.nextOffset, windowBytes);
+      if (next > 0) this.objects.prefetch(log.id, selection.nextOffset, limits.endOffset, next).catch(() => undefined);
+      return new PrivateSlice(selection.firstOffset, selection.nextOffset, bytes, lease);
+    } catch (error) {
+      lease.release();
+      throw error;
+    }
+  }
+
+  private async acquire(bytes: number, signal: AbortSignal | undefined): Promise<MemoryLease> {
+    return await this.budget.acquire(Math.max(bytes, 1), signal);
+  }
+
+  /** TailSource: exactly the batches [firstOffset, nextOffset), wherever they lie by now. */
+  readonly loadTail = async (log: StreamLog, firstOffset: number, nextOffset: number, target: Uint8Array): Promise<void> => {
+    const index = log.index;
+    if (firstOffset >= log.tailStartOffset) {
+      const first = index.find(firstOffset);
+      const end = index.find(nextOffset - 1) + 1;
+      if (await this.copyTail(log, first, end, target)) return;
+    }
+    let offset = firstOffset;
+    let position = 0;
+    while (offset < nextOffset) {
+      const limits = {
+        endOffset: nextOffset,
+        maxBytes: target.length - position,
+        atLeastOneBatch: true,
+        windowBytes: target.length - position,
+      };
+      const selection = await this.objects.select(log.id, offset, limits);
+      if (selection.sizeBytes === 0 || selection.firstOffset !== offset || position + selection.sizeBytes > target.length) break;
+      copySelection(selection, target.subarray(position));
+      position += selection.sizeBytes;
+      offset = selection.nextOffset;
+    }
+    if (position !== target.length) throw streamUnreadable(log.id, offset, log.committedEndOffset);
+  };
+}
+
+function copySelection(selection: Selection, target: Uint8Array): void {
+  let position = 0;
+  for (const { block, firstBatch, endBatch } of selection.pieces) {
+    const start = block.batchStart(firstBatch);
+    const end = block.batchStart(endBatch);
+    target.set(block.bytes.subarray(start, end), position);
+    position += end - start;
+  }
+}
+
+function streamUnreadable(id: StreamId, offset: number, committedEndOffset: number): Trouble {
+  return new Trouble({
+    code: "stream-unreadable",
+    message: `offset ${offset} of topic ${id.topicId} partition ${id.partition} is in no place that holds it (committed end ${committedEndOffset})`,
+    retryable: true,
+  });
+}
