@@ -111,6 +111,15 @@ export class WalScanner {
     return decodeCommitHeader(await this.#blocks(0, 1))?.walId === this.#options.header.walId;
   }
 
+  /** A whole commit of this WAL that belongs at block `place` of the data area, of whatever lap: for `weir wal verify`. */
+  async readCommitAtPlace(place: number): Promise<CommitHeader | undefined> {
+    const { header: wal, crc32c } = this.#options;
+    const header = decodeCommitHeader(await this.#blocks(place, 1));
+    if (header?.walId !== wal.walId || header.lsn % wal.capacityBlocks !== place || !fitsAt(header, place, wal)) return undefined;
+    const bytes = await this.#blocks(place, writtenBytesOf(header) / WAL_BLOCK_BYTES);
+    return commitChecksumMatches(bytes, header, crc32c) ? header : undefined;
+  }
+
   /** The commit that continues the chain at `position`, verified in full. */
   async #readCommit(position: WalPosition, lastLsn: number): Promise<CommitAt> {
     const found = await this.#readCommitAt(position.lsn, lastLsn);
@@ -130,9 +139,9 @@ export class WalScanner {
     if (header.lsn !== lsn) return { reason: "the commit is of another lap" };
     if (header.walEpoch > wal.walEpoch) return { reason: "the commit is of an epoch that this WAL has not reached" };
     const end = lsn + header.blockCount;
-    const fits =
-      header.blockCount <= wal.capacityBlocks / MAX_COMMIT_FRACTION && (lsn % wal.capacityBlocks) + header.blockCount <= wal.capacityBlocks;
-    if (!fits || end > lastLsn || header.durableLsn > lsn) return { reason: "the commit's header makes no sense" };
+    if (!fitsAt(header, lsn % wal.capacityBlocks, wal) || end > lastLsn || header.durableLsn > lsn) {
+      return { reason: "the commit's header makes no sense" };
+    }
     const bytes = await this.#blocks(lsn, writtenBytesOf(header) / WAL_BLOCK_BYTES);
     if (!commitChecksumMatches(bytes, header, crc32c)) return { reason: "the commit's checksum does not match" };
     return { header, bytes };
@@ -187,6 +196,11 @@ export class WalScanner {
     const fields = { fromLsn, lsn, bytes: (lsn - fromLsn) * WAL_BLOCK_BYTES, elapsedMs: Math.round(now - this.#startedMs) };
     this.#options.logger.info("wal.recovering", "scanning the WAL", fields);
   }
+}
+
+/** It keeps inside the data area and is no longer than any commit of ours. */
+function fitsAt(commit: CommitHeader, place: number, wal: WalHeader): boolean {
+  return commit.blockCount <= wal.capacityBlocks / MAX_COMMIT_FRACTION && place + commit.blockCount <= wal.capacityBlocks;
 }
 
 function positionAfter(commit: CommitHeader): WalPosition {

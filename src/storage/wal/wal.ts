@@ -163,7 +163,7 @@ export interface OpenWalOptions {
   readonly metadataSlot: number;
   readonly metadataSlotHash: string;
   /** Given for file and memory WALs: a blank device is formatted at once, under an id from it. Block devices need `weir wal format`. */
-  readonly formatBlankWith?: Random;
+  readonly formatBlankWith?: Random | undefined;
   /** Device writes in flight at most; default 4. */
   readonly writeDepth?: number;
   /** Default 4 MiB; bounded by a quarter of ring and device. The largest batch must fit. */
