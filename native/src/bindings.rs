@@ -264,7 +264,7 @@ fn to_raw_completion(completion: device::Completion) -> RawCompletion {
 /// A JavaScript number that must be an integer in [0, 2^53).
 fn whole(name: &str, value: f64) -> Result<u64> {
     const LIMIT: f64 = (1u64 << 53) as f64;
-    if value >= 0.0 && value < LIMIT && value.fract() == 0.0 {
+    if (0.0..LIMIT).contains(&value) && value.fract() == 0.0 {
         return Ok(value as u64);
     }
     Err(coded("EINVAL", format!("{name} {value} is not a whole number below 2^53")))

@@ -8,7 +8,7 @@
 //! | `checksum` | CRC32C, exported as a plain C function for calls of a few nanoseconds        |
 //! | `codecs`   | lz4 frames and raw snappy blocks, decompression bounded by the caller        |
 
-mod bindings;
+pub mod bindings;
 mod checksum;
 mod codecs;
 mod device;
