@@ -1,6 +1,6 @@
 /**
  * Every real client, every codec it has: records made from real text go in, and the same come out of each partition, in order, at contiguous
- * offsets. WEIR_CONFORMANCE_RECORDS sets how many (default 5,000); million.ts is the full run.
+ * offsets. CONFORMANCE_RECORDS sets how many (default 5,000); million.ts is the full run.
  */
 import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { getCorpus } from "../support/corpus.ts";
@@ -11,7 +11,7 @@ import { hasWeir, WeirProcess, weirExecutable, weirMissing } from "../support/we
 import { conformanceClients, hasKafkaTools, noKafkaTools, perfTools, saramaAt } from "./clients.ts";
 import { runPerfToolRoundTrip, runRoundTrip } from "./round-trip.ts";
 
-const records = Number(process.env.WEIR_CONFORMANCE_RECORDS ?? 5000);
+const records = Number(process.env.CONFORMANCE_RECORDS ?? 5000);
 const partitions = 3;
 /** The lowest protocol that Sarama has and that a broker of Kafka 4 still serves, and the one it takes by default. */
 const saramaVersions = ["0.11.0.0", ""];

@@ -106,6 +106,13 @@ export class KafkaConnection {
     if (this.unsent.length === 1) this.flush();
   }
 
+  /** Resolves with the next answer's body, for requests sent as bytes; never settles when the connection closes first. */
+  nextAnswer(): Promise<Buffer> {
+    const { promise, resolve } = Promise.withResolvers<Buffer>();
+    this.waiting.push({ resolve, reject: () => {} });
+    return promise;
+  }
+
   /** Sends a framed body and waits for the next answer's body. Rejects with "closed". */
   exchange(body: Uint8Array): Promise<Buffer> {
     if (this.isClosed) return Promise.reject(new Error("closed"));
