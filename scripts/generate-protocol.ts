@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { type MessageDefinition, parseJsonWithComments, parseMessage, type RawMessage } from "./protocol/definitions.ts";
 import {
   type ApiPair,
+  apiName,
   emitApiFile,
   emitDataFile,
   emitIndex,
@@ -21,7 +22,6 @@ import {
   emitRecordIndex,
   generatedHeader,
   kebab,
-  apiName,
   type RecordPair,
   recordName,
 } from "./protocol/emit-files.ts";
@@ -143,7 +143,9 @@ async function main(): Promise<void> {
   writeFileSync(SCHEMAS, `[\n${schemas.map((schema) => JSON.stringify(schema)).join(",\n")}\n]\n`);
   writeKafkaTables(folder, PROTOCOL, header);
   if (given === undefined) rmSync(folder, { recursive: true, force: true });
-  console.log(`${apis.length} APIs, ${folders.reduce((sum, { pairs }) => sum + pairs.length, 0)} records, ${readdirSync(MESSAGES).length} files`);
+  console.log(
+    `${apis.length} APIs, ${folders.reduce((sum, { pairs }) => sum + pairs.length, 0)} records, ${readdirSync(MESSAGES).length} files`,
+  );
 }
 
 await main();

@@ -20,7 +20,10 @@ export function generatedHeader(kafkaVersion: string): string {
 }
 
 export function kebab(name: string): string {
-  return name.replace(/([a-z0-9])([A-Z])/g, "$1-$2").replace(/([A-Z]+)([A-Z][a-z])/g, "$1-$2").toLowerCase();
+  return name
+    .replace(/([a-z0-9])([A-Z])/g, "$1-$2")
+    .replace(/([A-Z]+)([A-Z][a-z])/g, "$1-$2")
+    .toLowerCase();
 }
 
 export function lowerFirst(name: string): string {
@@ -144,7 +147,10 @@ export function apiDefinition(key: number): AnyApiDefinition | undefined {
 `;
 }
 
-export function emitRecordIndex(folders: readonly { readonly topic: string; readonly pairs: readonly RecordPair[] }[], header: string): string {
+export function emitRecordIndex(
+  folders: readonly { readonly topic: string; readonly pairs: readonly RecordPair[] }[],
+  header: string,
+): string {
   const all = folders.flatMap((folder) => folder.pairs);
   const lines = all.map((pair) => `import { ${lowerFirst(recordName(pair))}Record } from "./${kebab(recordName(pair))}.ts";`);
   const tables = folders.map(({ topic, pairs }) => {

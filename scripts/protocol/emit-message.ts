@@ -2,7 +2,15 @@
  * Turns one message definition into straight-line TypeScript: an interface, `newX`, `readX` and `writeX` per struct. What a field needs
  * is worked out for each valid version; equal neighbours are merged, so that a condition appears only where versions differ.
  */
-import { contains, type ElementType, type FieldDefinition, intersect, type MessageDefinition, type Primitive, type StructDefinition } from "./definitions.ts";
+import {
+  contains,
+  type ElementType,
+  type FieldDefinition,
+  intersect,
+  type MessageDefinition,
+  type Primitive,
+  type StructDefinition,
+} from "./definitions.ts";
 
 const TS_TYPE: Record<Primitive, string> = {
   bool: "boolean",
@@ -205,7 +213,10 @@ function readExpression(context: Context, field: FieldDefinition, version: numbe
     return nullable ? `(n = ${length}) < 0 ? null : ${elements("n")}` : elements(length);
   }
   if (type.kind === "struct") {
-    return nullable ? `r.readInt8() < 0 ? null : read${type.struct.name}(r, v)` : `read${type.struct.name}(r, v)`;
+    if (!nullable) return `read${type.struct.name}(r, v)`;
+    // Kafka marks a nullable struct with an int8 of -1 or 1, but as a tagged field with a varint of 0 or 1.
+    const isNull = field.tagged === undefined ? "r.readInt8() < 0" : "r.readUvarint() === 0";
+    return `${isNull} ? null : read${type.struct.name}(r, v)`;
   }
   if (type.primitive === "string") return `r.read${compact}${nullable ? "Nullable" : ""}String(${quoted})`;
   if (type.primitive === "bytes" || type.primitive === "records") {
@@ -219,7 +230,9 @@ function emitRead(context: Context): string {
   const name = struct.name;
   const fields = struct.fields.map((field) => {
     const merged = runs(context, (version) =>
-      contains(field.versions, version) && !contains(field.tagged, version) ? readExpression(context, field, version) : defaultExpression(field),
+      contains(field.versions, version) && !contains(field.tagged, version)
+        ? readExpression(context, field, version)
+        : defaultExpression(field),
     );
     return `    ${field.name}: ${asTernary(merged.map((run) => ({ ...run, text: run.text.includes("?") ? `(${run.text})` : run.text })))},\n`;
   });
@@ -296,7 +309,10 @@ function writeStatement(context: Context, field: FieldDefinition, version: numbe
   }
   if (type.kind === "struct") {
     const write = `write${type.struct.name}(w, ${value}, v);`;
-    return nullable ? `if (${raw} === null) w.writeInt8(-1); else { w.writeInt8(1); ${write} }` : write;
+    if (!nullable) return write;
+    const [none, some] =
+      field.tagged === undefined ? ["w.writeInt8(-1);", "w.writeInt8(1);"] : ["w.writeUvarint(0);", "w.writeUvarint(1);"];
+    return `if (${raw} === null) ${none} else { ${some} ${write} }`;
   }
   if (type.primitive === "string") return `w.write${compact}${nullable ? "Nullable" : ""}String(${value}, ${label});`;
   if (type.primitive === "bytes") return `w.write${compact}${nullable ? "Nullable" : ""}Bytes(${value});`;
@@ -348,7 +364,9 @@ function emitWriteTags(context: Context, needDefaultCheck: Set<StructDefinition>
   lines.push(`w.writeUvarint(raw.length + ${counts.join(" + ")});`, "let at = 0;");
   for (const field of known) {
     const write = writeStatement(context, field, context.struct.range.to);
-    lines.push(`if (has${field.tag}) { at = w.writeUnknownTags(raw, at, ${field.tag}); const start = w.beginTag(${field.tag}); ${write} w.endTag(start); }`);
+    lines.push(
+      `if (has${field.tag}) { at = w.writeUnknownTags(raw, at, ${field.tag}); const start = w.beginTag(${field.tag}); ${write} w.endTag(start); }`,
+    );
   }
   lines.push("w.writeUnknownTags(raw, at, NO_TAG);");
   return lines.join("\n    ");

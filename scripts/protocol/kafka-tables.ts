@@ -7,7 +7,7 @@ interface ErrorRow {
   readonly name: string;
   readonly code: number;
   readonly retriable: boolean;
-  readonly message: string | null;
+  readonly message: string;
 }
 
 interface RangeRow {
@@ -25,7 +25,9 @@ export function writeKafkaTables(jarFolder: string, folder: string, header: stri
     console.warn("no JDK: error-codes.ts and api-ranges.ts are left as they are");
     return;
   }
-  const { exitCode, stdout } = Bun.spawnSync(["java", "-cp", join(jarFolder, "*"), join(import.meta.dir, "KafkaTables.java")], { stderr: "inherit" });
+  const { exitCode, stdout } = Bun.spawnSync(["java", "-cp", join(jarFolder, "*"), join(import.meta.dir, "KafkaTables.java")], {
+    stderr: "inherit",
+  });
   if (exitCode !== 0) throw new Error(`KafkaTables.java ended with ${exitCode}`);
   const rows = stdout
     .toString()
@@ -42,7 +44,7 @@ function errorCodes(rows: readonly ErrorRow[]): string {
   const codes = rows.map((row) => `  ${row.name}: ${row.code},`).join("\n");
   const table = rows
     .map((row) => {
-      const message = row.message === null ? "null" : JSON.stringify(row.message);
+      const message = JSON.stringify(row.message);
       return `  { code: ${row.code}, name: "${row.name}", retriable: ${row.retriable}, message: ${message} },`;
     })
     .join("\n");
@@ -60,8 +62,8 @@ export interface ErrorInfo {
   readonly name: ErrorCodeName;
   /** Kafka's clients may try again by themselves. */
   readonly retriable: boolean;
-  /** Kafka's default message; null for NONE. */
-  readonly message: string | null;
+  /** Kafka's default message; "NONE" for NONE. */
+  readonly message: string;
 }
 
 // biome-ignore format: a table

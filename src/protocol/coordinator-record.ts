@@ -14,7 +14,11 @@ export function encodeRecordKey<Key, Value>(definition: CoordinatorRecordDefinit
   return writer.toBytes();
 }
 
-export function encodeRecordValue<Key, Value>(definition: CoordinatorRecordDefinition<Key, Value>, value: Value, version: number): Uint8Array {
+export function encodeRecordValue<Key, Value>(
+  definition: CoordinatorRecordDefinition<Key, Value>,
+  value: Value,
+  version: number,
+): Uint8Array {
   const writer = new Writer();
   writer.writeInt16(version);
   definition.writeValue(writer, value, version);

@@ -150,8 +150,8 @@ export interface ErrorInfo {
   readonly name: ErrorCodeName;
   /** Kafka's clients may try again by themselves. */
   readonly retriable: boolean;
-  /** Kafka's default message; null for NONE. */
-  readonly message: string | null;
+  /** Kafka's default message; "NONE" for NONE. */
+  readonly message: string;
 }
 
 // biome-ignore format: a table

@@ -84,7 +84,7 @@ export function readConsumerGroupMemberMetadataValue(r: Reader, v: number): Cons
   for (let count = r.readTagCount(); count > 0; count--) {
       const tag = r.readUvarint();
       const end = r.readTagEnd();
-      if (tag === 0) { m.classicMemberMetadata = r.readInt8() < 0 ? null : readClassicMemberMetadata(r, v); r.expectTagEnd(tag, end); }
+      if (tag === 0) { m.classicMemberMetadata = r.readUvarint() === 0 ? null : readClassicMemberMetadata(r, v); r.expectTagEnd(tag, end); }
       else (m.unknownTaggedFields ??= []).push(r.readUnknownTag(tag, end));
     }
   return m;
@@ -103,7 +103,7 @@ export function writeConsumerGroupMemberMetadataValue(w: Writer, m: ConsumerGrou
     const has0 = m.classicMemberMetadata === null || !isDefaultClassicMemberMetadata(m.classicMemberMetadata);
     w.writeUvarint(raw.length + (has0 ? 1 : 0));
     let at = 0;
-    if (has0) { at = w.writeUnknownTags(raw, at, 0); const start = w.beginTag(0); if (m.classicMemberMetadata === null) w.writeInt8(-1); else { w.writeInt8(1); writeClassicMemberMetadata(w, m.classicMemberMetadata, v); } w.endTag(start); }
+    if (has0) { at = w.writeUnknownTags(raw, at, 0); const start = w.beginTag(0); if (m.classicMemberMetadata === null) w.writeUvarint(0); else { w.writeUvarint(1); writeClassicMemberMetadata(w, m.classicMemberMetadata, v); } w.endTag(start); }
     w.writeUnknownTags(raw, at, NO_TAG);
 }
 

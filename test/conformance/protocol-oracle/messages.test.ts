@@ -1,0 +1,135 @@
+/**
+ * Byte equality with Apache Kafka's own message classes, both ways: what we write, Kafka reads to its end and writes the same; what Kafka
+ * writes from random fields, we read to its end and write the same.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Reader } from "../../../src/protocol/reader.ts";
+import { Writer } from "../../../src/protocol/writer.ts";
+import { type Codec, codecs, encode } from "../../unit/protocol/codecs.ts";
+import { definitionOf, randomMessage } from "../../unit/protocol/random-message.ts";
+import { SeededRandom } from "../../unit/protocol/seeded-random.ts";
+import { findKafkaJars, runJava } from "./kafka-jars.ts";
+
+const jars = findKafkaJars();
+const ROUNDS = 8;
+const TIMEOUT_MS = 180_000;
+
+interface Case {
+  readonly codec: Codec;
+  readonly version: number;
+  readonly label: string;
+}
+
+interface Answer {
+  readonly ok: boolean;
+  readonly bytes: Uint8Array;
+}
+
+function eachCase(): Case[] {
+  const cases: Case[] = [];
+  for (const codec of codecs) {
+    for (let version = codec.minVersion; version <= codec.maxVersion; version++) {
+      for (let round = 0; round < ROUNDS; round++) cases.push({ codec, version, label: `${codec.name} v${version} #${round}` });
+    }
+  }
+  return cases;
+}
+
+function javaClass(name: string): string {
+  const { kind } = definitionOf(name);
+  if (kind === "request" || kind === "response" || kind === "header") return `org.apache.kafka.common.message.${name}Data`;
+  if (kind === "data") return `org.apache.kafka.common.message.${name}`;
+  const coordinator = name.startsWith("TransactionLog") ? "transaction" : /^Share(Snapshot|Update)/.test(name) ? "share" : "group";
+  return `org.apache.kafka.coordinator.${coordinator}.generated.${name}`;
+}
+
+function writeUtf(writer: Writer, text: string): void {
+  writer.writeInt16(text.length);
+  writer.writeRaw(new TextEncoder().encode(text));
+}
+
+describe.skipIf("missing" in jars)(`Kafka's message classes${"missing" in jars ? ` (skipped: ${jars.missing})` : ""}`, () => {
+  let folder = "";
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "protocol-oracle-"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  async function ask(commands: Writer): Promise<Answer[]> {
+    if ("missing" in jars) throw new Error(jars.missing);
+    const input = join(folder, "input");
+    const output = join(folder, "output");
+    await Bun.write(input, commands.toBytes());
+    runJava(jars, "ProtocolOracle.java", [input, output]);
+    const reader = new Reader(new Uint8Array(await Bun.file(output).arrayBuffer()));
+    const answers: Answer[] = [];
+    while (reader.remaining > 0) answers.push({ ok: reader.readInt8() === 1, bytes: reader.readRaw(reader.readInt32()) });
+    return answers;
+  }
+
+  test(
+    "read what we write, and write the same bytes",
+    async () => {
+      const cases = eachCase();
+      const sent: Uint8Array[] = [];
+      const commands = new Writer(1 << 20);
+      cases.forEach(({ codec, version }, index) => {
+        const message = randomMessage(definitionOf(codec.name), version, new SeededRandom(index), { unknownTags: index % 2 === 0 });
+        const bytes = encode(codec, message, version);
+        sent.push(bytes);
+        commands.writeInt8("R".charCodeAt(0));
+        writeUtf(commands, javaClass(codec.name));
+        commands.writeInt16(version);
+        commands.writeBytes(bytes);
+      });
+      const answers = await ask(commands);
+      expect(answers.length).toBe(cases.length);
+      const wrong = cases.flatMap(({ label }, i) => {
+        const { ok, bytes } = answers[i]!;
+        if (!ok) return [`${label}: ${new TextDecoder().decode(bytes)}`];
+        return Buffer.compare(bytes, sent[i]!) === 0 ? [] : [`${label}: ${hex(sent[i]!)} became ${hex(bytes)}`];
+      });
+      expect(wrong.slice(0, 20)).toEqual([]);
+      expect(cases.length).toBeGreaterThan(4000);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "make random messages, which we read to their end and write the same",
+    async () => {
+      const cases = eachCase();
+      const commands = new Writer(1 << 20);
+      cases.forEach(({ codec, version }, index) => {
+        commands.writeInt8("G".charCodeAt(0));
+        writeUtf(commands, javaClass(codec.name));
+        commands.writeInt16(version);
+        commands.writeInt64(BigInt(index));
+      });
+      const answers = await ask(commands);
+      expect(answers.length).toBe(cases.length);
+      const wrong = cases.flatMap(({ codec, version, label }, i) => {
+        const { ok, bytes } = answers[i]!;
+        if (!ok) return [`${label}: ${new TextDecoder().decode(bytes)}`];
+        try {
+          const reader = new Reader(bytes.slice());
+          const message = codec.read(reader, version);
+          reader.expectEnd();
+          const again = encode(codec, message, version);
+          return Buffer.compare(bytes, again) === 0 ? [] : [`${label}: ${hex(bytes)} became ${hex(again)}`];
+        } catch (error) {
+          return [`${label}: ${String(error)} in ${hex(bytes)}`];
+        }
+      });
+      expect(wrong.slice(0, 20)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex").slice(0, 400);
+}
