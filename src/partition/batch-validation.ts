@@ -11,6 +11,7 @@
  */
 import {
   ATTRIBUTES_AT,
+  addToSequence,
   BASE_SEQUENCE_AT,
   BASE_TIMESTAMP_AT,
   BATCH_OVERHEAD,
@@ -31,7 +32,6 @@ import {
   patchTimestamp,
   RECORD_COUNT_AT,
   readInt64,
-  addToSequence,
   TRANSACTIONAL_BIT,
   viewOf,
 } from "./batch-layout.ts";
@@ -141,7 +141,10 @@ function checkHeader(view: DataView, bytes: Uint8Array, rules: BatchRules, conte
   const { partitionName } = context;
   const baseOffset = readInt64(view, 0);
   if (baseOffset !== 0) {
-    return refuse("invalid-record", `The baseOffset of the record batch in the append to ${partitionName} should be 0, but it is ${baseOffset}`);
+    return refuse(
+      "invalid-record",
+      `The baseOffset of the record batch in the append to ${partitionName} should be 0, but it is ${baseOffset}`,
+    );
   }
   if (bytes.length > rules.maxMessageBytes) {
     const message = `The record batch size in the append to ${partitionName} is ${bytes.length} bytes which exceeds the maximum configured value of ${rules.maxMessageBytes}.`;

@@ -50,8 +50,7 @@ export function encodeCheckpoint(
 ): Uint8Array {
   const entries = [...producers];
   const batches = entries.reduce((sum, entry) => sum + entry.count, 0);
-  const size =
-    HEADER_BYTES + leaderEpochs.length * EPOCH_BYTES + entries.length * PRODUCER_BYTES + batches * BATCH_BYTES + CRC_BYTES;
+  const size = HEADER_BYTES + leaderEpochs.length * EPOCH_BYTES + entries.length * PRODUCER_BYTES + batches * BATCH_BYTES + CRC_BYTES;
   const bytes = new Uint8Array(size);
   const view = viewOf(bytes);
   view.setUint32(0, MAGIC);

@@ -115,7 +115,13 @@ export class PartitionRegistry {
     }
   }
 
-  async #openOnce(topicId: string, partition: number, term: number, logStartOffset: number, committedEndOffset: number): Promise<PartitionLog> {
+  async #openOnce(
+    topicId: string,
+    partition: number,
+    term: number,
+    logStartOffset: number,
+    committedEndOffset: number,
+  ): Promise<PartitionLog> {
     const { storage, crc32c, logger } = this.#options;
     const id = { topicId, partition };
     const log = new PartitionLog({ topicId, partition, term, logStartOffset, crc32c });

@@ -2,14 +2,7 @@
  * From a batch to the exact record: by timestamp (ListOffsets) or by greatest timestamp, inside compressed batches too. Works on private
  * copies of stored batches.
  */
-import {
-  BATCH_OVERHEAD,
-  CODEC_MASK,
-  CODEC_NONE,
-  LOG_APPEND_TIME_BIT,
-  type StoredBatch,
-  viewOf,
-} from "./batch-layout.ts";
+import { BATCH_OVERHEAD, CODEC_MASK, CODEC_NONE, LOG_APPEND_TIME_BIT, type StoredBatch, viewOf } from "./batch-layout.ts";
 import { type Decompress, MAX_DECOMPRESSED_BATCH_BYTES } from "./batch-validation.ts";
 import { copySlice, forEachBatch, type PartitionLog } from "./partition-log.ts";
 import { nextRecord, startWalk } from "./record-walk.ts";

@@ -1,0 +1,318 @@
+/**
+ * Produce (key 0), versions 3-13. Advertised from 0 (KAFKA-18659: librdkafka), 0-2 close the connection as in Kafka.
+ *
+ * Behaviour: acks -1 and 1 both answer when the batch is on the WAL's medium; acks 0 answers nothing, and an error closes the connection; any other
+ * acks value is INVALID_REQUIRED_ACKS. The next request of the connection begins as soon as this one is appended. Topic ids in v13.
+ * When nothing is in the way (partitions open, room in the ring) the append happens before `begin` returns.
+ *
+ * Codes: what was certainly not appended because of us is NOT_LEADER_OR_FOLLOWER (every client refreshes and sends again); what may have been appended
+ * is REQUEST_TIMED_OUT (retriable, "possibly persisted" to librdkafka). UNKNOWN_SERVER_ERROR is never the answer (case R7).
+ *
+ * Not done: transactions (INVALID_TXN_STATE; without a transactional id TRANSACTIONAL_ID_AUTHORIZATION_FAILED, as Kafka), quotas, authorisation.
+ */
+import { Trouble } from "../base/trouble.ts";
+import type { ImageView, TopicView } from "../metadata/cluster-metadata.ts";
+import { ATTRIBUTES_AT, BATCH_OVERHEAD, TRANSACTIONAL_BIT } from "../partition/batch-layout.ts";
+import { type BatchRefusal, type CheckedBatch, type RefusalReason, validateBatch } from "../partition/batch-validation.ts";
+import { type AppendOutcome, PartitionLog } from "../partition/partition-log.ts";
+import type { Unavailable } from "../partition/partition-registry.ts";
+import type { Records } from "../protocol/api-definition.ts";
+import { ErrorCodes } from "../protocol/error-codes.ts";
+import {
+  newPartitionProduceResponse,
+  newProduceResponse,
+  newTopicProduceResponse,
+  type PartitionProduceResponse,
+  type ProduceRequest,
+  type ProduceResponse,
+  produceApi,
+  type TopicProduceData,
+  type TopicProduceResponse,
+} from "../protocol/messages/produce.ts";
+import type { Reservation } from "../storage/types.ts";
+import type { Counter } from "../telemetry/telemetry.ts";
+import { clampDeadline, listNodeEndpoints, troubleCode } from "./answers.ts";
+import type { PipelinedHandler, RequestContext } from "./handler.ts";
+import type { ApiServices } from "./services.ts";
+
+const REFUSAL_CODES: Readonly<Record<RefusalReason, number>> = {
+  "invalid-record": ErrorCodes.INVALID_RECORD,
+  corrupt: ErrorCodes.CORRUPT_MESSAGE,
+  "too-large": ErrorCodes.MESSAGE_TOO_LARGE,
+  "unsupported-compression": ErrorCodes.UNSUPPORTED_COMPRESSION_TYPE,
+  "invalid-timestamp": ErrorCodes.INVALID_TIMESTAMP,
+  "stale-epoch": ErrorCodes.INVALID_PRODUCER_EPOCH,
+};
+
+/** One batch on its way into a partition. */
+interface PendingAppend {
+  readonly topic: TopicView;
+  readonly answer: PartitionProduceResponse;
+  readonly batch: CheckedBatch;
+  /** Undefined until the partition is open. */
+  log: PartitionLog | undefined;
+}
+
+/** One request on its way. */
+interface Produce {
+  readonly context: RequestContext;
+  readonly acks: number;
+  readonly response: ProduceResponse;
+  readonly appends: PendingAppend[];
+  bytes: number;
+  /** Something was appended, or was before and may not be durable yet. */
+  needsDurability: boolean;
+}
+
+export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceResponse> {
+  readonly kind = "pipelined";
+  readonly api = produceApi;
+  readonly minVersion = 3;
+  readonly maxVersion = 13;
+  readonly #services: ApiServices;
+  readonly #bytesIn: Counter;
+  readonly #batchesIn: Counter;
+
+  constructor(services: ApiServices) {
+    this.#services = services;
+    this.#bytesIn = services.metrics.counter("weir_produced_bytes_total", "Bytes of record batches appended for clients.");
+    this.#batchesIn = services.metrics.counter("weir_produced_batches_total", "Record batches appended for clients.");
+  }
+
+  begin(
+    request: ProduceRequest,
+    context: RequestContext,
+  ): { readonly admitted: Promise<void> | undefined; readonly answer: Promise<ProduceResponse | undefined> } {
+    const produce = this.#prepare(request, context);
+    if (produce.appends.length === 0) return { admitted: undefined, answer: this.#finish(produce) };
+    const isOpen = produce.appends.every((append) => append.log !== undefined);
+    const reservation = isOpen ? this.#services.storage.tryReserve(produce.bytes, produce.appends.length) : undefined;
+    if (reservation !== undefined) {
+      this.#appendAll(produce, reservation);
+      return { admitted: undefined, answer: this.#finish(produce) };
+    }
+    const admitted = this.#appendWhenPossible(produce, request.timeoutMs);
+    return { admitted, answer: admitted.then(() => this.#finish(produce)) };
+  }
+
+  // --- checks ---
+
+  #prepare(request: ProduceRequest, context: RequestContext): Produce {
+    const { image } = this.#services.metadata;
+    const topics: TopicProduceResponse[] = [];
+    const response = newProduceResponse({ responses: topics });
+    const produce: Produce = { context, acks: request.acks, response, appends: [], bytes: 0, needsDurability: false };
+    const refusedTransaction = request.transactionalId === null && hasTransactionalBatch(request);
+    for (const topicData of request.topicData) {
+      const topic = context.apiVersion >= 13 ? image.getTopicById(topicData.topicId) : image.getTopic(topicData.name);
+      const partitions: PartitionProduceResponse[] = [];
+      topics.push(newTopicProduceResponse({ name: topicData.name, topicId: topicData.topicId, partitionResponses: partitions }));
+      for (const { index, records } of topicData.partitionData) {
+        const answer = newPartitionProduceResponse({ index, baseOffset: -1n });
+        partitions.push(answer);
+        if (refusedTransaction) answer.errorCode = ErrorCodes.TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+        else if (topic === undefined) answer.errorCode = unknownTopicCode(context.apiVersion);
+        else this.#preparePartition(produce, topic, answer, records, image);
+      }
+    }
+    return produce;
+  }
+
+  #preparePartition(produce: Produce, topic: TopicView, answer: PartitionProduceResponse, records: Records | null, image: ImageView): void {
+    const { partitions, topicRules, crc32c, decompress, clock } = this.#services;
+    const found = partitions.find(topic.topicId, answer.index);
+    if (found === "unknown-partition" || found === "not-owner") {
+      this.#refuseUnavailable(produce, topic, answer, found, image);
+      return;
+    }
+    if (produce.acks !== -1 && produce.acks !== 1 && produce.acks !== 0) {
+      answer.errorCode = ErrorCodes.INVALID_REQUIRED_ACKS;
+      return;
+    }
+    const checked = validateBatch(records as Uint8Array | null, topicRules.get(topic), {
+      crc32c,
+      decompress,
+      nowMs: clock.wallMs(),
+      partitionName: `${topic.name}-${answer.index}`,
+      isZstdAllowed: produce.context.apiVersion >= 7,
+    });
+    if (checked.kind === "refused") {
+      describeRefusal(answer, checked, found);
+      return;
+    }
+    if (checked.isTransactional) {
+      answer.errorCode = ErrorCodes.INVALID_TXN_STATE;
+      return;
+    }
+    produce.appends.push({ topic, answer, batch: checked, log: found });
+    produce.bytes += checked.bytes.length;
+  }
+
+  #refuseUnavailable(produce: Produce, topic: TopicView, answer: PartitionProduceResponse, why: Unavailable, image: ImageView): void {
+    answer.errorCode = why === "unknown-partition" ? ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION : ErrorCodes.NOT_LEADER_OR_FOLLOWER;
+    const view = image.getPartition(topic.topicId, answer.index);
+    if (view === undefined || produce.context.apiVersion < 10) return;
+    answer.currentLeader = { leaderId: view.ownerNodeId, leaderEpoch: view.term };
+  }
+
+  // --- append ---
+
+  /** The synchronous section: no await between the first append and the last. Releases the reservation. */
+  #appendAll(produce: Produce, reservation: Reservation): void {
+    const nowMs = this.#services.clock.wallMs();
+    for (const append of produce.appends) {
+      const { log, batch, answer } = append;
+      if (log === undefined) continue;
+      const outcome = log.append(batch, reservation, nowMs);
+      if (outcome.kind === "appended") {
+        produce.needsDurability = true;
+        answer.baseOffset = BigInt(outcome.baseOffset);
+        answer.logAppendTimeMs = BigInt(batch.logAppendTimeMs);
+        answer.logStartOffset = BigInt(log.logStartOffset);
+        this.#bytesIn.add(batch.bytes.length);
+        this.#batchesIn.add(1);
+      } else this.#answerNotAppended(produce, append, log, outcome);
+    }
+    reservation.release();
+  }
+
+  #answerNotAppended(produce: Produce, append: PendingAppend, log: PartitionLog, outcome: AppendOutcome): void {
+    const { answer } = append;
+    switch (outcome.kind) {
+      case "duplicate":
+        produce.needsDurability = true;
+        answer.baseOffset = BigInt(outcome.baseOffset);
+        answer.logAppendTimeMs = BigInt(outcome.maxTimestampMs);
+        answer.logStartOffset = BigInt(log.logStartOffset);
+        return;
+      case "out-of-order":
+        answer.errorCode = ErrorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER;
+        return;
+      case "stale-epoch":
+        answer.errorCode = ErrorCodes.INVALID_PRODUCER_EPOCH;
+        return;
+      default:
+        this.#refuseUnavailable(produce, append.topic, answer, "not-owner", this.#services.metadata.image);
+    }
+  }
+
+  /** The way with waits: open the partitions, wait for room. Never rejects: what fails becomes the partitions' answers. */
+  async #appendWhenPossible(produce: Produce, timeoutMs: number): Promise<void> {
+    const ready: PendingAppend[] = [];
+    await Promise.all(produce.appends.map((append) => this.#openFor(produce, append)));
+    let bytes = 0;
+    for (const append of produce.appends) {
+      if (append.log === undefined) continue;
+      ready.push(append);
+      bytes += append.batch.bytes.length;
+    }
+    if (ready.length === 0) return;
+    const reservation = await this.#reserve(produce, ready, bytes, timeoutMs);
+    if (reservation !== undefined) this.#appendAll(produce, reservation);
+  }
+
+  async #openFor(produce: Produce, append: PendingAppend): Promise<void> {
+    const { partitions, metadata, logger } = this.#services;
+    const { topic, answer } = append;
+    try {
+      const found = append.log ?? (await partitions.open(topic.topicId, answer.index));
+      if (found instanceof PartitionLog) append.log = found;
+      else this.#refuseUnavailable(produce, topic, answer, found, metadata.image);
+    } catch (error) {
+      answer.errorCode = ErrorCodes.NOT_LEADER_OR_FOLLOWER;
+      logger.warn("partition.open-failed", (error as Error).message, { topic: topic.name, partition: answer.index });
+    }
+  }
+
+  /** Waits for room as long as the client waits for its answer. */
+  async #reserve(produce: Produce, ready: readonly PendingAppend[], bytes: number, timeoutMs: number): Promise<Reservation | undefined> {
+    const { storage, clock } = this.#services;
+    const { closed } = produce.context.connection;
+    const abort = new AbortController();
+    const onClosed = () => abort.abort(closed.reason);
+    closed.addEventListener("abort", onClosed, { once: true });
+    if (closed.aborted) onClosed();
+    const timer = clock.schedule(clampDeadline(timeoutMs), () => abort.abort());
+    try {
+      return await storage.reserve(bytes, ready.length, abort.signal);
+    } catch (error) {
+      const code = codeOfReserveFailure(error, abort.signal.aborted);
+      for (const { answer } of ready) answer.errorCode = code;
+      return undefined;
+    } finally {
+      timer.cancel();
+      closed.removeEventListener("abort", onClosed);
+    }
+  }
+
+  // --- answer ---
+
+  #finish(produce: Produce): Promise<ProduceResponse | undefined> {
+    if (produce.acks === 0) return this.#finishUnacknowledged(produce);
+    this.#addEndpoints(produce);
+    if (!produce.needsDurability) return Promise.resolve(produce.response);
+    return this.#services.storage.whenDurable().then(
+      () => produce.response,
+      () => this.#answerMaybeLost(produce),
+    );
+  }
+
+  #finishUnacknowledged(produce: Produce): Promise<undefined> {
+    for (const topic of produce.response.responses) {
+      for (const { index, errorCode } of topic.partitionResponses) {
+        if (errorCode === ErrorCodes.NONE) continue;
+        const message = `Closing the connection: error ${errorCode} for ${topic.name || topic.topicId}-${index} in a produce request with acks=0.`;
+        return Promise.reject(new Trouble({ code: "produce-unacknowledged-error", message, retryable: true }));
+      }
+    }
+    return Promise.resolve(undefined);
+  }
+
+  #addEndpoints(produce: Produce): void {
+    if (produce.context.apiVersion < 10) return;
+    const leaders: number[] = [];
+    for (const topic of produce.response.responses) {
+      for (const { currentLeader } of topic.partitionResponses) if (currentLeader.leaderId >= 0) leaders.push(currentLeader.leaderId);
+    }
+    if (leaders.length === 0) return;
+    produce.response.nodeEndpoints = listNodeEndpoints(this.#services.metadata.image, leaders, produce.context.connection.listenerName);
+  }
+
+  /** Storage failed before the commit was durable: the batches may or may not be there after recovery. */
+  #answerMaybeLost(produce: Produce): ProduceResponse {
+    for (const { answer } of produce.appends) {
+      if (answer.errorCode !== ErrorCodes.NONE) continue;
+      answer.errorCode = ErrorCodes.REQUEST_TIMED_OUT;
+      answer.baseOffset = -1n;
+      answer.logAppendTimeMs = -1n;
+      answer.logStartOffset = -1n;
+    }
+    return produce.response;
+  }
+}
+
+function unknownTopicCode(apiVersion: number): number {
+  return apiVersion >= 13 ? ErrorCodes.UNKNOWN_TOPIC_ID : ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION;
+}
+
+function codeOfReserveFailure(error: unknown, wasAborted: boolean): number {
+  if (wasAborted) return ErrorCodes.REQUEST_TIMED_OUT;
+  return troubleCode(error) === "batch-too-large" ? ErrorCodes.MESSAGE_TOO_LARGE : ErrorCodes.NOT_LEADER_OR_FOLLOWER;
+}
+
+function describeRefusal(answer: PartitionProduceResponse, refusal: BatchRefusal, log: PartitionLog | undefined): void {
+  answer.errorCode = REFUSAL_CODES[refusal.reason];
+  if (refusal.recordErrors === undefined) return;
+  answer.errorMessage = refusal.message;
+  answer.recordErrors = refusal.recordErrors.map(({ batchIndex, message }) => ({ batchIndex, batchIndexErrorMessage: message }));
+  if (log !== undefined) answer.logStartOffset = BigInt(log.logStartOffset);
+}
+
+function hasTransactionalBatch(request: ProduceRequest): boolean {
+  return request.topicData.some((topic: TopicProduceData) =>
+    topic.partitionData.some(({ records }) => {
+      const bytes = records as Uint8Array | null;
+      return bytes !== null && bytes.length >= BATCH_OVERHEAD && ((bytes[ATTRIBUTES_AT + 1] as number) & TRANSACTIONAL_BIT) !== 0;
+    }),
+  );
+}

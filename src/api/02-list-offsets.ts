@@ -1,0 +1,143 @@
+/**
+ * ListOffsets (key 2), versions 1-11.
+ *
+ * Behaviour: by timestamp to the exact record, inside compressed batches too; -1 latest (high watermark; last stable offset for read_committed),
+ * -2 earliest, -3 greatest timestamp, -4 earliest local, -5 latest tiered, -6 earliest pending upload. Weir shows itself as a Kafka without
+ * tiered storage: -4 equals -2, and -5 and -6 answer -1. "Not found" is offset -1 without an error, never 0 (case B2).
+ */
+
+import { PartitionLog } from "../partition/partition-log.ts";
+import { type FoundRecord, findByTimestamp, findMaxTimestamp } from "../partition/record-search.ts";
+import { ErrorCodes } from "../protocol/error-codes.ts";
+import {
+  type ListOffsetsPartition,
+  type ListOffsetsPartitionResponse,
+  type ListOffsetsRequest,
+  type ListOffsetsResponse,
+  listOffsetsApi,
+  newListOffsetsPartitionResponse,
+  newListOffsetsResponse,
+  newListOffsetsTopicResponse,
+} from "../protocol/messages/list-offsets.ts";
+import { checkLeaderEpoch } from "./fetch-read.ts";
+import type { RequestContext, SerialHandler } from "./handler.ts";
+import { findServedLog } from "./served-log.ts";
+import type { ApiServices } from "./services.ts";
+
+const LATEST = -1n;
+const EARLIEST = -2n;
+const MAX_TIMESTAMP = -3n;
+const EARLIEST_LOCAL = -4n;
+const LATEST_TIERED = -5n;
+const EARLIEST_PENDING_UPLOAD = -6n;
+
+/** First version that knows a special timestamp; below it, it is UNSUPPORTED_VERSION. */
+const KNOWN_FROM: ReadonlyMap<bigint, number> = new Map([
+  [MAX_TIMESTAMP, 7],
+  [EARLIEST_LOCAL, 8],
+  [LATEST_TIERED, 9],
+  [EARLIEST_PENDING_UPLOAD, 11],
+]);
+
+export class ListOffsetsHandler implements SerialHandler<ListOffsetsRequest, ListOffsetsResponse> {
+  readonly kind = "serial";
+  readonly api = listOffsetsApi;
+  readonly minVersion = 1;
+  readonly maxVersion = 11;
+  readonly #services: ApiServices;
+
+  constructor(services: ApiServices) {
+    this.#services = services;
+  }
+
+  async handle(request: ListOffsetsRequest, context: RequestContext): Promise<ListOffsetsResponse> {
+    const response = newListOffsetsResponse();
+    const repeated = findRepeatedPartitions(request);
+    for (const { name, partitions } of request.topics) {
+      const answers = await Promise.all(
+        partitions.map((partition) => {
+          const { partitionIndex } = partition;
+          if (repeated.has(`${name}:${partitionIndex}`)) return describeError(partitionIndex, ErrorCodes.INVALID_REQUEST);
+          return this.#look(name, partition, request.isolationLevel === 1, context);
+        }),
+      );
+      response.topics.push(newListOffsetsTopicResponse({ name, partitions: answers }));
+    }
+    return response;
+  }
+
+  async #look(
+    topicName: string,
+    partition: ListOffsetsPartition,
+    isReadCommitted: boolean,
+    context: RequestContext,
+  ): Promise<ListOffsetsPartitionResponse> {
+    const { partitionIndex, timestamp } = partition;
+    if (timestamp < EARLIEST_PENDING_UPLOAD || context.apiVersion < (KNOWN_FROM.get(timestamp) ?? 0)) {
+      return describeError(partitionIndex, ErrorCodes.UNSUPPORTED_VERSION);
+    }
+    const found = await findServedLog(this.#services, topicName, partitionIndex);
+    if (!(found instanceof PartitionLog)) return describeError(partitionIndex, found.errorCode);
+    const epochError = checkLeaderEpoch(partition.currentLeaderEpoch, found.term);
+    if (epochError !== ErrorCodes.NONE) return describeError(partitionIndex, epochError);
+    try {
+      return await this.#find(found, partitionIndex, timestamp, isReadCommitted);
+    } catch (error) {
+      this.#services.logger.warn("list-offsets.read-failed", (error as Error).message, { topic: topicName, partition: partitionIndex });
+      return describeError(partitionIndex, ErrorCodes.KAFKA_STORAGE_ERROR);
+    }
+  }
+
+  async #find(
+    log: PartitionLog,
+    partitionIndex: number,
+    timestamp: bigint,
+    isReadCommitted: boolean,
+  ): Promise<ListOffsetsPartitionResponse> {
+    switch (timestamp) {
+      case LATEST: {
+        const offset = isReadCommitted ? log.lastStableOffset : log.highWatermark;
+        return describe(partitionIndex, offset, -1, log.term);
+      }
+      case EARLIEST:
+      case EARLIEST_LOCAL:
+        return describe(partitionIndex, log.logStartOffset, -1, log.epochOf(log.logStartOffset) ?? -1);
+      case LATEST_TIERED:
+      case EARLIEST_PENDING_UPLOAD:
+        return describe(partitionIndex, -1, -1, -1);
+      case MAX_TIMESTAMP:
+        return describeRecord(partitionIndex, await findMaxTimestamp(log, this.#services.decompress));
+      default: {
+        // Beyond 2^53 ms no record can be.
+        if (timestamp > BigInt(Number.MAX_SAFE_INTEGER)) return describeRecord(partitionIndex, undefined);
+        return describeRecord(partitionIndex, await findByTimestamp(log, Number(timestamp), this.#services.decompress));
+      }
+    }
+  }
+}
+
+function findRepeatedPartitions(request: ListOffsetsRequest): Set<string> {
+  const seen = new Set<string>();
+  const repeated = new Set<string>();
+  for (const { name, partitions } of request.topics) {
+    for (const { partitionIndex } of partitions) {
+      const key = `${name}:${partitionIndex}`;
+      if (seen.has(key)) repeated.add(key);
+      seen.add(key);
+    }
+  }
+  return repeated;
+}
+
+function describe(partitionIndex: number, offset: number, timestampMs: number, leaderEpoch: number): ListOffsetsPartitionResponse {
+  return newListOffsetsPartitionResponse({ partitionIndex, offset: BigInt(offset), timestamp: BigInt(timestampMs), leaderEpoch });
+}
+
+function describeRecord(partitionIndex: number, record: FoundRecord | undefined): ListOffsetsPartitionResponse {
+  if (record === undefined) return describe(partitionIndex, -1, -1, -1);
+  return describe(partitionIndex, record.offset, record.timestampMs, record.leaderEpoch);
+}
+
+function describeError(partitionIndex: number, errorCode: number): ListOffsetsPartitionResponse {
+  return newListOffsetsPartitionResponse({ partitionIndex, errorCode, offset: -1n, timestamp: -1n, leaderEpoch: -1 });
+}

@@ -1,0 +1,35 @@
+/** The table of what is served: one handler per API key. What is not in it is not advertised, and closes the connection. */
+import { ProduceHandler } from "./00-produce.ts";
+import { FetchHandler } from "./01-fetch.ts";
+import { ListOffsetsHandler } from "./02-list-offsets.ts";
+import { MetadataHandler } from "./03-metadata.ts";
+import { ApiVersionsHandler } from "./18-api-versions.ts";
+import { CreateTopicsHandler } from "./19-create-topics.ts";
+import { DeleteTopicsHandler } from "./20-delete-topics.ts";
+import { InitProducerIdHandler } from "./22-init-producer-id.ts";
+import { OffsetForLeaderEpochHandler } from "./23-offset-for-leader-epoch.ts";
+import { DescribeConfigsHandler } from "./32-describe-configs.ts";
+import { CreatePartitionsHandler } from "./37-create-partitions.ts";
+import { DescribeClusterHandler } from "./60-describe-cluster.ts";
+import { DescribeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
+import type { ApiHandler } from "./handler.ts";
+import type { ApiServices } from "./services.ts";
+
+export function createApiHandlers(services: ApiServices): readonly ApiHandler[] {
+  const handlers: ApiHandler[] = [
+    new ProduceHandler(services),
+    new FetchHandler(services),
+    new ListOffsetsHandler(services),
+    new MetadataHandler(services),
+    new CreateTopicsHandler(services),
+    new DeleteTopicsHandler(services),
+    new InitProducerIdHandler(services),
+    new OffsetForLeaderEpochHandler(services),
+    new DescribeConfigsHandler(services),
+    new CreatePartitionsHandler(services),
+    new DescribeClusterHandler(services),
+    new DescribeTopicPartitionsHandler(services),
+  ];
+  handlers.push(new ApiVersionsHandler(services, handlers));
+  return handlers;
+}

@@ -1,0 +1,28 @@
+/** What every handler is given: the rooms below, as interfaces or small classes, made once by the wire-up. */
+import type { Clock } from "../base/clock.ts";
+import type { Random } from "../base/random.ts";
+import type { Config } from "../config/config.ts";
+import type { ClusterMetadata } from "../metadata/cluster-metadata.ts";
+import type { Crc32c } from "../partition/batch-layout.ts";
+import type { Decompress } from "../partition/batch-validation.ts";
+import type { FetchWaiters } from "../partition/fetch-waiters.ts";
+import type { PartitionRegistry } from "../partition/partition-registry.ts";
+import type { TopicRulesCache } from "../partition/topic-rules.ts";
+import type { Storage } from "../storage/storage.ts";
+import type { Logger, Metrics } from "../telemetry/telemetry.ts";
+
+export interface ApiServices {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly metadata: ClusterMetadata;
+  readonly storage: Storage;
+  readonly partitions: PartitionRegistry;
+  readonly waiters: FetchWaiters;
+  readonly topicRules: TopicRulesCache;
+  readonly crc32c: Crc32c;
+  /** Content of a compressed batch, bounded; see protocol's compression. */
+  readonly decompress: Decompress;
+}
