@@ -54,3 +54,8 @@ function isNotConfiguration(variable: string): boolean {
 function keyOf(name: string): string {
   return name.toLowerCase().replaceAll("_", ".").replaceAll("...", "-").replaceAll("..", "_");
 }
+
+/** The variables of this process. The only place that reads them. */
+export function readProcessEnvironment(): Readonly<Record<string, string | undefined>> {
+  return { ...process.env };
+}

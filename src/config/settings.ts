@@ -35,6 +35,7 @@ export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
   "auto.create.topics.enable": used("Metadata and Produce create unknown topics where the request allows it too."),
   "delete.topic.enable": used("Whether DeleteTopics is allowed."),
   "message.max.bytes": used("Largest record batch that a topic takes unless its own max.message.bytes says otherwise."),
+  "max.decompressed.message.bytes": used("Largest content of one compressed batch."),
   "log.message.timestamp.type": used("CreateTime or LogAppendTime."),
   "log.message.timestamp.before.max.ms": used("How far a record's timestamp may lie in the past."),
   "log.message.timestamp.after.max.ms": used("How far a record's timestamp may lie in the future."),

@@ -17,10 +17,11 @@ const RESERVED_DESCRIPTORS_MAX = 320;
 const KEEP_ALIVE_DELAY_MS = 60_000;
 
 interface SocketState {
-  connection: BunConnection;
-  events: ConnectionEvents;
+  readonly events: ConnectionEvents;
 }
 type ServerSocket = Socket<SocketState | undefined>;
+/** What both accepted and made connections are. */
+type AnySocket = Pick<Socket, "write" | "pause" | "resume" | "end" | "terminate" | "remoteAddress" | "remotePort">;
 
 /** "Max open files" of this process (the runtime has raised it to the hard limit at start). */
 export function readDescriptorLimit(): number {
@@ -45,6 +46,22 @@ export class BunTransport implements Transport {
     return listener;
   }
 
+  async connect(host: string, port: number, events: ConnectionEvents): Promise<TransportConnection> {
+    const socket = await Bun.connect<undefined>({
+      hostname: host,
+      port,
+      data: undefined,
+      socket: {
+        data: (_, chunk) => events.data(chunk),
+        drain: () => events.drained(),
+        close: () => events.ended(),
+        error: () => {},
+      },
+    });
+    socket.setNoDelay(true);
+    return new BunConnection(socket);
+  }
+
   /** Counts a new connection; the reason to pause accepting, or undefined. */
   countOpened(descriptor: number, maxConnections: number): string | undefined {
     this.openCount++;
@@ -65,9 +82,9 @@ export class BunTransport implements Transport {
 
 class BunConnection implements TransportConnection {
   readonly remoteAddress: string;
-  private readonly socket: ServerSocket;
+  private readonly socket: AnySocket;
 
-  constructor(socket: ServerSocket) {
+  constructor(socket: AnySocket) {
     this.socket = socket;
     const host = socket.remoteAddress;
     this.remoteAddress = host.includes(":") ? `[${host}]:${socket.remotePort}` : `${host}:${socket.remotePort}`;
@@ -150,7 +167,7 @@ class BunListener implements TransportListener {
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
     const connection = new BunConnection(socket);
-    socket.data = { connection, events: this.events.accept(connection) };
+    socket.data = { events: this.events.accept(connection) };
   }
 
   private closed(socket: ServerSocket): void {

@@ -51,4 +51,6 @@ export interface TransportListener {
 export interface Transport {
   /** Throws Trouble "listen-port-in-use", "listen-bad-address" or "listen-failed". */
   listen(options: ListenOptions, events: AcceptEvents): TransportListener;
+  /** Resolves when connected; rejects when it cannot be. Its events come as those of an accepted connection. */
+  connect(host: string, port: number, events: ConnectionEvents): Promise<TransportConnection>;
 }

@@ -1,0 +1,4 @@
+/** argv -> one command; nothing else. */
+import { runCommandLine } from "./cli/program.ts";
+
+await runCommandLine(process.argv);
