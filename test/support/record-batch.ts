@@ -26,6 +26,8 @@ export interface BatchOptions {
   readonly producerEpoch?: number;
   readonly baseSequence?: number;
   readonly attributes?: number;
+  /** Compresses the records; `attributes` must name the codec. */
+  readonly compress?: (records: Buffer) => Uint8Array;
 }
 
 function zigzag(value: number): number[] {
@@ -46,7 +48,8 @@ export function encodeBatch(options: BatchOptions): Buffer {
     const body = Buffer.concat([Buffer.from([0, 0, ...zigzag(index), 1, ...zigzag(bytes.length)]), bytes, Buffer.from([0])]);
     return Buffer.concat([Buffer.from(zigzag(body.length)), body]);
   });
-  const payload = Buffer.concat(records);
+  const plain = Buffer.concat(records);
+  const payload = options.compress === undefined ? plain : Buffer.from(options.compress(plain));
   const batch = Buffer.alloc(61 + payload.length);
   const timestamp = BigInt(options.timestampMs ?? 1_700_000_000_000);
   batch.writeInt32BE(batch.length - 12, 8);
