@@ -159,12 +159,10 @@ export class Writer {
   writeVarlong(value: bigint): void {
     let rest = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
     while (rest > 0x7fn) {
-      this.#view.setUint8(this.#room(1), 0);
-      this.#view.setUint8(this.#pos - 1, Number(rest & 0x7fn) | 0x80);
+      this.writeInt8(Number(rest & 0x7fn) | 0x80);
       rest >>= 7n;
     }
-    const at = this.#room(1);
-    this.#view.setUint8(at, Number(rest));
+    this.writeInt8(Number(rest));
   }
 
   writeString(value: string, field: string): void {
