@@ -163,10 +163,10 @@ export class SegmentCache {
     this.indexes.delete(objectKey);
   }
 
-  private singleFlight<Value>(flights: Map<string, Promise<Value>>, key: string, fetch: () => Promise<Value>): Promise<Value> {
+  private singleFlight<Value>(flights: Map<string, Promise<Value>>, key: string, begin: () => Promise<Value>): Promise<Value> {
     const flying = flights.get(key);
     if (flying !== undefined) return flying;
-    const flight = fetch().finally(() => flights.delete(key));
+    const flight = begin().finally(() => flights.delete(key));
     flights.set(key, flight);
     // Read-ahead may leave a failure to nobody; who wants the block meets it again.
     flight.catch(() => undefined);

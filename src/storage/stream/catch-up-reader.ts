@@ -206,25 +206,20 @@ export class CatchUpReader implements TailSource {
     return await this.budget.acquire(Math.max(bytes, 1), signal);
   }
 
-  /** TailSource: exactly the batches [firstOffset, nextOffset), wherever they lie by now. */
+  /** TailSource: exactly the batches [firstOffset, nextOffset), wherever they lie by now: the first ones may be in objects alone, the last ones in the tail alone. */
   readonly loadTail = async (log: StreamLog, firstOffset: number, nextOffset: number, target: Uint8Array): Promise<void> => {
-    const index = log.index;
-    if (firstOffset >= log.tailStartOffset) {
-      const first = index.find(firstOffset);
-      const end = index.find(nextOffset - 1) + 1;
-      if (await this.copyTail(log, first, end, target)) return;
-    }
     let offset = firstOffset;
     let position = 0;
     while (offset < nextOffset) {
-      const limits = {
-        endOffset: nextOffset,
-        maxBytes: target.length - position,
-        atLeastOneBatch: true,
-        windowBytes: target.length - position,
-      };
-      const selection = await this.objects.select(log.id, offset, limits);
-      if (selection.sizeBytes === 0 || selection.firstOffset !== offset || position + selection.sizeBytes > target.length) break;
+      if (offset >= log.tailStartOffset) {
+        const first = log.index.find(offset);
+        const end = log.index.find(nextOffset - 1) + 1;
+        if (await this.copyTail(log, first, end, target.subarray(position))) return;
+      }
+      const room = target.length - position;
+      const endOffset = Math.min(nextOffset, log.committedEndOffset);
+      const selection = await this.objects.select(log.id, offset, { endOffset, maxBytes: room, atLeastOneBatch: true, windowBytes: room });
+      if (selection.sizeBytes === 0 || selection.firstOffset !== offset || selection.sizeBytes > room) break;
       copySelection(selection, target.subarray(position));
       position += selection.sizeBytes;
       offset = selection.nextOffset;

@@ -20,24 +20,21 @@ export async function findFirstAtTime(
   fromOffset: number,
   endOffset: number,
 ): Promise<TimedBatch | undefined> {
-  const tailStart = log.tailStartOffset;
-  const objectsEnd = Math.min(endOffset, tailStart);
-  for (const range of objects.getRanges(log.id)) {
-    if (range.endOffset <= fromOffset || range.maxTimestampMs < timestampMs) continue;
-    if (range.baseOffset >= objectsEnd) break;
-    const found = await findInRange(
-      log,
-      objects,
-      range,
-      fromOffset,
-      objectsEnd,
-      (maximum) => maximum >= timestampMs,
-      firstMatch(timestampMs),
-    );
-    if (found !== undefined) return found;
+  let offset = fromOffset;
+  // While objects are read, the tail's start may move on: what it leaves behind is looked up in objects too.
+  while (offset < Math.min(endOffset, log.tailStartOffset)) {
+    const objectsEnd = Math.min(endOffset, log.tailStartOffset);
+    for (const range of objects.getRanges(log.id)) {
+      if (range.endOffset <= offset || range.maxTimestampMs < timestampMs) continue;
+      if (range.baseOffset >= objectsEnd) break;
+      const isCandidate = (maximum: number) => maximum >= timestampMs;
+      const found = await findInRange(log, objects, range, offset, objectsEnd, isCandidate, firstMatch(timestampMs));
+      if (found !== undefined) return found;
+    }
+    offset = objectsEnd;
   }
   const index = log.index;
-  for (let sequence = index.find(Math.max(fromOffset, tailStart)); sequence < index.endSequence; sequence += 1) {
+  for (let sequence = index.find(offset); sequence < index.endSequence; sequence += 1) {
     if (index.lastOffset(sequence) >= endOffset) return undefined;
     const maxTimestampMs = index.maxTimestampMs(sequence);
     if (maxTimestampMs >= timestampMs) return { baseOffset: index.baseOffset(sequence), maxTimestampMs };

@@ -49,6 +49,7 @@ export function planParts(
   objectBytes: number,
   indexLimitBytes = INDEX_MAX_BYTES,
 ): PlannedPart[] {
+  const blockBytes = Math.min(BLOCK_TARGET_BYTES, Math.ceil(objectBytes / 4));
   const limitBytes = totalBytes <= 2 * objectBytes ? Number.POSITIVE_INFINITY : objectBytes;
   const parts: PlannedPart[] = [];
   let partRuns: PartRun[] = [];
@@ -63,7 +64,7 @@ export function planParts(
   for (const run of runs) {
     let open = new OpenRun(run, run.baseOffset);
     for (let sequence = run.firstSequence; sequence < run.endSequence; ) {
-      const block = planBlock(run, sequence);
+      const block = planBlock(run, sequence, blockBytes);
       const isOver = payloadBytes + block.payloadBytes > limitBytes || indexBytes(partRuns.length + 1, blockCount + 1) > indexLimitBytes;
       if (isOver && blockCount > 0) {
         if (open.blocks.length > 0) partRuns.push(open.close(false));
@@ -120,14 +121,14 @@ class OpenRun {
   }
 }
 
-function planBlock(run: CutRun, firstSequence: number): PlannedBlock {
+function planBlock(run: CutRun, firstSequence: number, blockBytes: number): PlannedBlock {
   const index = run.log.index;
   const term = index.term(firstSequence);
   let payloadBytes = index.lengthBytes(firstSequence);
   let sequence = firstSequence + 1;
   for (; sequence < run.endSequence; sequence += 1) {
     const length = index.lengthBytes(sequence);
-    if (payloadBytes + length > BLOCK_TARGET_BYTES || index.term(sequence) !== term) break;
+    if (payloadBytes + length > blockBytes || index.term(sequence) !== term) break;
     payloadBytes += length;
   }
   return { firstSequence, endSequence: sequence, payloadBytes, term };

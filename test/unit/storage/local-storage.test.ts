@@ -1,3 +1,4 @@
+/** The storage room as a whole, on its plain paths. */
 import { expect, test } from "bun:test";
 import { verifySegment } from "../../../src/storage/segment/verify-segment.ts";
 import type { Stream } from "../../../src/storage/types.ts";

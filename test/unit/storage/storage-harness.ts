@@ -51,7 +51,8 @@ export class FakeMetadata implements ObjectCommitPort, CommittedRangesPort {
   maxCommitMs = 0;
   private readonly clock: Clock;
   private readonly random: SeededRandom;
-  private isCommitting = false;
+  /** Each commit lands before the next owner reads the log: the real log fences a former epoch's. */
+  isCommitting = false;
 
   constructor(clock: Clock, random: SeededRandom) {
     this.clock = clock;
