@@ -19,7 +19,7 @@
 import { assert } from "../base/assert.ts";
 import type { ObjectStore, StoreCallOptions } from "../objectstore/object-store.ts";
 import { DamagedBytes } from "./byte-codec.ts";
-import type { MetadataKeys } from "./keys.ts";
+import { floorKey } from "./keys.ts";
 import { beginChecked, type Crc32c, openChecked, sealChecked, troubleOf } from "./log-batch.ts";
 
 const MAGIC = "WEIRFLOR";
@@ -27,14 +27,12 @@ const VERSION = 1;
 
 export class Floor {
   readonly #store: ObjectStore;
-  readonly #keys: MetadataKeys;
   readonly #crc32c: Crc32c;
   #step = 0;
   #value = 0;
 
-  constructor(store: ObjectStore, keys: MetadataKeys, crc32c: Crc32c) {
+  constructor(store: ObjectStore, crc32c: Crc32c) {
     this.#store = store;
-    this.#keys = keys;
     this.#crc32c = crc32c;
   }
 
@@ -60,7 +58,7 @@ export class Floor {
   async read(options?: StoreCallOptions): Promise<number> {
     for (;;) {
       const step = this.#step + 1;
-      const key = this.#keys.floorStep(step);
+      const key = floorKey(step);
       const bytes = await this.#store.get(key, undefined, options);
       if (bytes === undefined) return this.#value;
       this.startFrom(step, this.#decode(bytes, key, step));
@@ -75,7 +73,7 @@ export class Floor {
       writer.i64(step);
       writer.i64(value);
       // Created by us or by somebody else, or nobody knows: the next read tells what the step says.
-      await this.#store.createOnce(this.#keys.floorStep(step), sealChecked(writer, this.#crc32c), options);
+      await this.#store.createOnce(floorKey(step), sealChecked(writer, this.#crc32c), options);
     }
   }
 

@@ -63,6 +63,11 @@ export class ClusterImage implements ImageView {
     return this.parts.hash;
   }
 
+  /** 16 hex digits: what a WAL header keeps of the newest slot it has seen. */
+  get hashText(): string {
+    return this.parts.hash.toString(16).padStart(16, "0");
+  }
+
   get controllerNodeId(): number {
     return this.parts.controller.nodeId;
   }

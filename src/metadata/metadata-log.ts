@@ -13,13 +13,14 @@ import type { Logger } from "../telemetry/telemetry.ts";
 import { Floor } from "./floor.ts";
 import { ClusterImage, emptyParts } from "./image.ts";
 import { ImageDraft } from "./image-draft.ts";
-import { MetadataKeys } from "./keys.ts";
+import { slotKey } from "./keys.ts";
 import { type Crc32c, decodeLogBatch, encodeLogBatch, type LogBatch } from "./log-batch.ts";
 import type { MetadataRecord } from "./records.ts";
 import { type SlotOutcome, SlotWriter } from "./slot-writer.ts";
 import { Snapshots } from "./snapshots.ts";
 
 export interface MetadataLogDependencies {
+  /** Scoped to the cluster's folder. */
   readonly store: ObjectStore;
   readonly clock: Clock;
   readonly random: Random;
@@ -44,7 +45,6 @@ const FIRST_READ_WINDOW = 4;
 export class MetadataLog {
   readonly snapshots: Snapshots;
   readonly #deps: MetadataLogDependencies;
-  readonly #keys: MetadataKeys;
   readonly #floor: Floor;
   readonly #writer: SlotWriter;
   readonly #listeners: ImageListener[] = [];
@@ -56,10 +56,9 @@ export class MetadataLog {
   private constructor(clusterId: string, dependencies: MetadataLogDependencies) {
     const { store, logger, crc32c } = dependencies;
     this.#deps = dependencies;
-    this.#keys = new MetadataKeys(clusterId);
-    this.#floor = new Floor(store, this.#keys, crc32c);
-    this.#writer = new SlotWriter({ ...dependencies, keys: this.#keys, floor: this.#floor });
-    this.snapshots = new Snapshots({ store, keys: this.#keys, floor: this.#floor, logger, crc32c });
+    this.#floor = new Floor(store, crc32c);
+    this.#writer = new SlotWriter({ ...dependencies, floor: this.#floor });
+    this.snapshots = new Snapshots({ store, floor: this.#floor, logger, crc32c });
     this.#image = new ClusterImage(emptyParts(clusterId));
   }
 
@@ -92,7 +91,7 @@ export class MetadataLog {
   /** One request: is there a next slot? If so, reads on. */
   pollSlot(): Promise<void> {
     return this.#inTurn(async () => {
-      const next = await this.#deps.store.head(this.#keys.slot(this.#image.slot + 1));
+      const next = await this.#deps.store.head(slotKey(this.#image.slot + 1));
       if (next !== undefined) await this.#readToEnd(FIRST_READ_WINDOW);
     });
   }
@@ -134,7 +133,7 @@ export class MetadataLog {
   async #readToEnd(firstWindow: number): Promise<void> {
     for (let window = firstWindow; ; window = Math.min(MAX_READ_WINDOW, window * 2)) {
       const first = this.#image.slot + 1;
-      const keys = Array.from({ length: window }, (_, index) => this.#keys.slot(first + index));
+      const keys = Array.from({ length: window }, (_, index) => slotKey(first + index));
       const found = await Promise.all(keys.map((key) => this.#deps.store.get(key)));
       // Read after the slots: what they held was live at this moment, or it is not applied.
       if ((await this.#floor.read()) > first) {

@@ -12,12 +12,11 @@ import { Trouble } from "../base/trouble.ts";
 import type { ObjectStore } from "../objectstore/object-store.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
 import type { Floor } from "./floor.ts";
-import type { MetadataKeys } from "./keys.ts";
+import { slotKey } from "./keys.ts";
 import { type Crc32c, decodeLogBatch } from "./log-batch.ts";
 
 export interface SlotWriterDependencies {
   readonly store: ObjectStore;
-  readonly keys: MetadataKeys;
   readonly floor: Floor;
   readonly clock: Clock;
   readonly random: Random;
@@ -57,8 +56,8 @@ export class SlotWriter {
   }
 
   async #write(slot: number, nonce: string, bytes: Uint8Array, signal: AbortSignal): Promise<SlotOutcome> {
-    const { store, keys, floor } = this.#deps;
-    const key = keys.slot(slot);
+    const { store, floor } = this.#deps;
+    const key = slotKey(slot);
     const options = { signal, deadlineMs: ATTEMPT_DEADLINE_MS };
     const created = await this.#insist(key, signal, async () => (await store.createOnce(key, bytes, options)).outcome === "created");
     if (!created) {

@@ -12,7 +12,7 @@ import { DamagedBytes } from "./byte-codec.ts";
 import type { Floor } from "./floor.ts";
 import type { ClusterImage } from "./image.ts";
 import { ImageLoader } from "./image-loader.ts";
-import type { MetadataKeys } from "./keys.ts";
+import { chunkKey, LOG_PREFIX, manifestKey, SNAPSHOT_PREFIX, slotKey, snapshotSlotOf } from "./keys.ts";
 import { type Crc32c, troubleOf } from "./log-batch.ts";
 import {
   chunkHash,
@@ -26,7 +26,6 @@ import {
 
 export interface SnapshotsDependencies {
   readonly store: ObjectStore;
-  readonly keys: MetadataKeys;
   readonly floor: Floor;
   readonly logger: Logger;
   readonly crc32c: Crc32c;
@@ -61,7 +60,7 @@ export class Snapshots {
 
   /** Writes a snapshot of `image`. Rejects with a Trouble; then nothing refers to what was written. */
   async write(image: ClusterImage): Promise<void> {
-    const { store, keys, floor, crc32c } = this.#deps;
+    const { store, floor, crc32c } = this.#deps;
     const known = new Map(this.#kept.at(-1)?.chunks.map((chunk) => [chunk.hash, chunk]));
     const chunks: SnapshotChunkRef[] = [];
     for (const bytes of encodeChunks(image, crc32c)) {
@@ -71,12 +70,12 @@ export class Snapshots {
         chunks.push(same);
         continue;
       }
-      const key = keys.snapshotChunk(image.slot, chunks.length);
+      const key = chunkKey(image.slot, chunks.length);
       await store.put(key, bytes);
       chunks.push({ key, sizeBytes: bytes.length, hash });
     }
     const manifest = { clusterId: image.clusterId, slot: image.slot, imageHash: image.hash, floorStep: floor.step, floor: floor.value, chunks };
-    const key = keys.snapshotManifest(image.slot);
+    const key = manifestKey(image.slot);
     const { outcome } = await store.createOnce(key, encodeManifest(manifest, crc32c));
     // Somebody else's manifest of the same slot may name other chunks.
     this.#kept.push(outcome === "created" ? manifest : await this.#readManifest(image.slot));
@@ -114,8 +113,8 @@ export class Snapshots {
   }
 
   async #loadImage(clusterId: string, manifest: SnapshotManifest): Promise<ClusterImage> {
-    const { floor, keys, crc32c } = this.#deps;
-    const key = keys.snapshotManifest(manifest.slot);
+    const { floor, crc32c } = this.#deps;
+    const key = manifestKey(manifest.slot);
     const chunks = await Promise.all(manifest.chunks.map((chunk) => this.#readChunk(chunk)));
     const loader = new ImageLoader(clusterId);
     chunks.forEach((bytes, index) => {
@@ -132,7 +131,7 @@ export class Snapshots {
   }
 
   async #readManifest(slot: number): Promise<SnapshotManifest> {
-    const key = this.#deps.keys.snapshotManifest(slot);
+    const key = manifestKey(slot);
     return decodeManifest(await this.#require(key), key, this.#deps.crc32c);
   }
 
@@ -149,12 +148,12 @@ export class Snapshots {
   }
 
   async #listManifestSlots(): Promise<number[]> {
-    const { store, keys } = this.#deps;
+    const { store } = this.#deps;
     const slots: number[] = [];
     for (let after: string | undefined; ; ) {
-      const page = await store.list(keys.snapshotPrefix, after);
+      const page = await store.list(SNAPSHOT_PREFIX, after);
       for (const { key } of page.objects) {
-        const slot = keys.snapshotSlotOf(key);
+        const slot = snapshotSlotOf(key);
         if (slot !== undefined && key.endsWith("/manifest")) slots.push(slot);
       }
       after = page.next;
@@ -163,10 +162,10 @@ export class Snapshots {
   }
 
   async #deleteSlotsBelow(floor: number): Promise<void> {
-    const { store, keys } = this.#deps;
-    const firstLive = keys.slot(floor);
+    const { store } = this.#deps;
+    const firstLive = slotKey(floor);
     for (let after: string | undefined; ; ) {
-      const page = await store.list(keys.logPrefix, after);
+      const page = await store.list(LOG_PREFIX, after);
       const dead = page.objects.map((object) => object.key).filter((key) => key < firstLive);
       if (dead.length > 0) await store.delete(dead);
       after = dead.length === page.objects.length ? page.next : undefined;
@@ -176,14 +175,14 @@ export class Snapshots {
 
   /** Manifests before `slot` first, so that no manifest names a missing chunk. */
   async #deleteSnapshotsBefore(slot: number): Promise<void> {
-    const { store, keys } = this.#deps;
+    const { store } = this.#deps;
     const named = new Set(this.#kept.flatMap((manifest) => manifest.chunks.map((chunk) => chunk.key)));
     const manifests: string[] = [];
     const chunks: string[] = [];
     for (let after: string | undefined; ; ) {
-      const page = await store.list(keys.snapshotPrefix, after);
+      const page = await store.list(SNAPSHOT_PREFIX, after);
       for (const { key } of page.objects) {
-        const of = keys.snapshotSlotOf(key);
+        const of = snapshotSlotOf(key);
         if (of === undefined || of >= slot || named.has(key)) continue;
         (key.endsWith("/manifest") ? manifests : chunks).push(key);
       }
