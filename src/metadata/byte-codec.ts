@@ -40,21 +40,25 @@ export class ByteWriter {
   }
 
   u8(value: number): void {
-    this.#view.setUint8(this.#grow(1), value);
+    const at = this.#grow(1);
+    this.#view.setUint8(at, value);
   }
 
   u32(value: number): void {
-    this.#view.setUint32(this.#grow(4), value, true);
+    const at = this.#grow(4);
+    this.#view.setUint32(at, value, true);
   }
 
   u64(value: bigint): void {
-    this.#view.setBigUint64(this.#grow(8), value, true);
+    const at = this.#grow(8);
+    this.#view.setBigUint64(at, value, true);
   }
 
   /** A safe integer, negative ones too. */
   i64(value: number): void {
     assert(Number.isSafeInteger(value), `not a safe integer: ${value}`);
-    this.#view.setBigInt64(this.#grow(8), BigInt(value), true);
+    const at = this.#grow(8);
+    this.#view.setBigInt64(at, BigInt(value), true);
   }
 
   varint(value: number): void {
@@ -95,6 +99,7 @@ export class ByteWriter {
     this.#view.setUint32(at, value, true);
   }
 
+  /** Makes room and returns where it begins. May replace `#view`: take it afterwards. */
   #grow(bytes: number): number {
     const at = this.#length;
     const needed = at + bytes;
