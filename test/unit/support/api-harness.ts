@@ -1,0 +1,94 @@
+/** Handlers over fakes: a broker of one without sockets. */
+import type { ApiHandler, ConnectionView, RequestContext } from "../../../src/api/handler.ts";
+import { createApiHandlers } from "../../../src/api/registry.ts";
+import type { ApiServices } from "../../../src/api/services.ts";
+import { FetchWaiters } from "../../../src/partition/fetch-waiters.ts";
+import { PartitionRegistry } from "../../../src/partition/partition-registry.ts";
+import { TopicRulesCache } from "../../../src/partition/topic-rules.ts";
+import { Reader } from "../../../src/protocol/reader.ts";
+import { Writer } from "../../../src/protocol/writer.ts";
+import { fakeConfig } from "./fake-config.ts";
+import { FakeMetadata } from "./fake-metadata.ts";
+import { FakeStorage } from "./fake-storage.ts";
+import { ManualClock } from "./manual-clock.ts";
+import { decompressForTest } from "./record-batches.ts";
+import { NO_METRICS, RecordingLogger } from "./recording-telemetry.ts";
+import { SeededRandom } from "./seeded-random.ts";
+import { tableCrc32c } from "./table-crc32c.ts";
+
+export class ApiHarness {
+  readonly clock = new ManualClock();
+  readonly logger = new RecordingLogger();
+  readonly metadata: FakeMetadata;
+  readonly storage: FakeStorage;
+  readonly partitions: PartitionRegistry;
+  readonly waiters: FetchWaiters;
+  readonly services: ApiServices;
+  readonly handlers: ReadonlyMap<number, ApiHandler>;
+  readonly closing = new AbortController();
+  readonly connection: ConnectionView;
+
+  constructor(settings: Readonly<Record<string, string>> = {}, storage = new FakeStorage(), metadata = new FakeMetadata()) {
+    this.storage = storage;
+    this.metadata = metadata;
+    const config = fakeConfig(settings);
+    const { clock, logger } = this;
+    this.waiters = new FetchWaiters(clock);
+    this.partitions = new PartitionRegistry({ storage, metadata, config, clock, logger, crc32c: tableCrc32c });
+    this.services = {
+      config,
+      clock,
+      random: new SeededRandom(7),
+      logger,
+      metrics: NO_METRICS,
+      metadata,
+      storage,
+      partitions: this.partitions,
+      waiters: this.waiters,
+      topicRules: new TopicRulesCache(config),
+      crc32c: tableCrc32c,
+      decompress: decompressForTest,
+    };
+    this.handlers = new Map(createApiHandlers(this.services).map((handler) => [handler.api.key, handler]));
+    this.connection = {
+      id: 1,
+      listenerName: "PLAINTEXT",
+      remoteAddress: "127.0.0.1:50000",
+      principal: "User:ANONYMOUS",
+      clientSoftwareName: "unknown",
+      clientSoftwareVersion: "unknown",
+      closed: this.closing.signal,
+    };
+  }
+
+  context(apiVersion: number): RequestContext {
+    return { apiVersion, correlationId: 1, clientId: "test", connection: this.connection };
+  }
+
+  handler(key: number): ApiHandler {
+    const handler = this.handlers.get(key);
+    if (handler === undefined) throw new Error(`key ${key} is not served`);
+    return handler;
+  }
+
+  /** The answer as the handler gives it. */
+  async call<Response>(key: number, request: unknown, apiVersion: number): Promise<Response | undefined> {
+    const handler = this.handler(key);
+    if (handler.kind === "serial") return await handler.handle(request, this.context(apiVersion));
+    return await handler.begin(request, this.context(apiVersion)).answer;
+  }
+
+  /** As `call`, with request and answer through the wire: what a client of that version would see. No record references. */
+  async callOverWire<Response>(key: number, request: unknown, apiVersion: number): Promise<Response> {
+    const { api } = this.handler(key);
+    const sent = new Writer();
+    api.writeRequest(sent, request, apiVersion);
+    const answer = await this.call(key, api.readRequest(new Reader(sent.toBytes()), apiVersion), apiVersion);
+    const received = new Writer();
+    api.writeResponse(received, answer, apiVersion);
+    const reader = new Reader(received.toBytes());
+    const decoded = api.readResponse(reader, apiVersion);
+    reader.expectEnd();
+    return decoded;
+  }
+}
