@@ -25,6 +25,7 @@ const PROGRESS_BYTES = 16 * 1024;
 const PAUSE_PARKED = 1;
 const PAUSE_PRESSURE = 2;
 const PAUSE_ENDING = 4;
+const PAUSE_STARTING = 8;
 
 export class Connection implements ConnectionEvents, ConnectionView {
   readonly id: number;
@@ -75,7 +76,14 @@ export class Connection implements ConnectionEvents, ConnectionView {
         this.endIfSent();
       },
     });
+    if (!shared.isServing) this.setPause(PAUSE_STARTING, true);
     if (shared.gate.isPressing) this.setPressure(true);
+  }
+
+  /** The broker serves from now on. */
+  startServing(): void {
+    this.setPause(PAUSE_STARTING, false);
+    this.cut();
   }
 
   get closed(): AbortSignal {
@@ -148,7 +156,7 @@ export class Connection implements ConnectionEvents, ConnectionView {
   /** One step. False when nothing more can be done now. */
   private cutOne(): boolean {
     const chunk = this.chunks[0];
-    if (chunk === undefined || this.isEnding || this.isClosed || this.budgetWait !== undefined || !this.mayTakeMore()) return false;
+    if (chunk === undefined || this.isHeldUp() || !this.mayTakeMore()) return false;
     const step = this.cutter.step(chunk);
     switch (step.kind) {
       case "more":
@@ -211,6 +219,10 @@ export class Connection implements ConnectionEvents, ConnectionView {
       this.cut();
     });
     return false;
+  }
+
+  private isHeldUp(): boolean {
+    return this.isEnding || this.isClosed || this.budgetWait !== undefined || !this.shared.isServing;
   }
 
   private mayTakeMore(): boolean {

@@ -43,9 +43,16 @@ interface ApiMetrics {
 export class Dispatcher {
   private readonly handlers = new Map<number, { readonly handler: ApiHandler; readonly metrics: ApiMetrics }>();
   private readonly clock: Clock;
+  private readonly metrics: Metrics;
 
-  constructor(handlers: readonly ApiHandler[], clock: Clock, metrics: Metrics) {
+  constructor(clock: Clock, metrics: Metrics) {
     this.clock = clock;
+    this.metrics = metrics;
+  }
+
+  /** Before it, every API is unserved. */
+  setHandlers(handlers: readonly ApiHandler[]): void {
+    const { metrics } = this;
     for (const handler of handlers) {
       const labels = { api: handler.api.name };
       this.handlers.set(handler.api.key, {

@@ -12,14 +12,20 @@ import { Dispatcher, type RoutedRequest } from "./dispatcher.ts";
 import { MemoryGate } from "./memory-gate.ts";
 import { STAGING_BYTES } from "./output-queue.ts";
 import { CLOSE_REASONS, type CloseReason, type ConnectionLimits, type ServerShared } from "./server-shared.ts";
-import type { Transport, TransportListener } from "./transport.ts";
+import type { AcceptEvents, ConnectionEvents, Transport, TransportConnection, TransportListener } from "./transport.ts";
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+function refuse(connection: TransportConnection): ConnectionEvents {
+  connection.terminate();
+  return { data: () => {}, drained: () => {}, ended: () => {} };
+}
 
 export interface KafkaServerOptions {
   readonly clock: Clock;
   readonly transport: Transport;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  readonly handlers: readonly ApiHandler[];
   readonly limits: ConnectionLimits;
   readonly requestMemoryBytes: number;
   readonly backlog: number;
@@ -33,7 +39,8 @@ const SWEEP_MS = 1000;
 
 export class KafkaServer {
   private readonly options: KafkaServerOptions;
-  private readonly shared: ServerShared;
+  private readonly shared: Mutable<ServerShared>;
+  private readonly dispatcher: Dispatcher;
   private readonly gate: MemoryGate;
   private readonly connections = new Set<Connection>();
   private readonly listeners: TransportListener[] = [];
@@ -50,6 +57,7 @@ export class KafkaServer {
     const { clock, metrics, limits } = options;
     this.options = options;
     this.gate = new MemoryGate(options.requestMemoryBytes);
+    this.dispatcher = new Dispatcher(clock, metrics);
     this.accepted = metrics.counter("weir_connections_accepted_total", "Connections accepted.");
     this.pauseCount = metrics.counter(
       "weir_accept_pauses_total",
@@ -71,7 +79,8 @@ export class KafkaServer {
       clock,
       limits,
       gate: this.gate,
-      dispatcher: new Dispatcher(options.handlers, clock, metrics),
+      dispatcher: this.dispatcher,
+      isServing: false,
       staging: new Uint8Array(STAGING_BYTES),
       metrics: {
         receivedBytes: metrics.counter("weir_network_received_bytes_total", "Bytes read from clients."),
@@ -84,7 +93,17 @@ export class KafkaServer {
     };
   }
 
-  /** Opens the listeners; answers them with their real ports. Throws a Trouble, and then none is open. */
+  /** Finds out whether the listeners could be opened now, without answering anyone. Throws the Trouble that `open` would. */
+  check(listeners: readonly ListenerConfig[]): void {
+    const silent: AcceptEvents = { accept: refuse, paused: () => {}, resumed: () => {} };
+    const { transport, backlog, maxConnections } = this.options;
+    for (const { host, port } of listeners) transport.listen({ host, port, backlog, maxConnections }, silent).close();
+  }
+
+  /**
+   * Opens the listeners; answers them with their real ports. Connections are accepted and wait for `startServing`.
+   * Throws a Trouble, and then none is open.
+   */
   open(listeners: readonly ListenerConfig[]): readonly ListenerConfig[] {
     try {
       const opened = listeners.map((listener) => ({ ...listener, port: this.listen(listener).port }));
@@ -94,6 +113,20 @@ export class KafkaServer {
       this.closeListeners();
       throw error;
     }
+  }
+
+  startServing(handlers: readonly ApiHandler[]): void {
+    this.dispatcher.setHandlers(handlers);
+    this.shared.isServing = true;
+    for (const connection of [...this.connections]) connection.startServing();
+  }
+
+  /** Ends everything at once: the broker is fenced or could not start. */
+  abort(): void {
+    this.isDraining = true;
+    this.closeListeners();
+    for (const connection of [...this.connections]) connection.terminate();
+    this.sweep?.cancel();
   }
 
   get connectionCount(): number {

@@ -19,6 +19,8 @@ export const CLOSE_REASONS = ["frame-size", "unserved", "malformed", "slow", "id
 export type CloseReason = (typeof CLOSE_REASONS)[number];
 
 export interface ServerShared {
+  /** False while the broker starts: connections are accepted and wait. */
+  readonly isServing: boolean;
   readonly clock: Clock;
   readonly dispatcher: Dispatcher;
   readonly gate: MemoryGate;

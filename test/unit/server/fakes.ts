@@ -201,12 +201,15 @@ export function makeServer(handlers: readonly ApiHandler[], limits: Partial<Conn
   const clock = new ManualClock();
   const metrics = new PrometheusMetrics();
   const gate = new MemoryGate(memoryBytes);
+  const dispatcher = new Dispatcher(clock, metrics);
+  dispatcher.setHandlers(handlers);
   const closes: { reason: CloseReason; message: string; clientId: string | null }[] = [];
   const failures: unknown[] = [];
   const shared: ServerShared = {
     clock,
     gate,
-    dispatcher: new Dispatcher(handlers, clock, metrics),
+    dispatcher,
+    isServing: true,
     limits: { ...TEST_LIMITS, ...limits },
     staging: new Uint8Array(256 * 1024),
     metrics: {

@@ -1,0 +1,161 @@
+/** One running broker: its start-up line, its readiness, what fences it, and its drain. Made by `wire-up.ts`. */
+import type { ApiHandler } from "../api/handler.ts";
+import { Trouble } from "../base/trouble.ts";
+import type { Config, ListenerConfig } from "../config/config.ts";
+import type { HttpServer } from "../console/http-server.ts";
+import type { BrokerMetadata } from "../controller/broker-metadata.ts";
+import type { ObjectStore } from "../objectstore/object-store.ts";
+import type { PartitionRegistry } from "../partition/partition-registry.ts";
+import type { KafkaServer } from "../server/kafka-server.ts";
+import type { LocalStorage } from "../storage/local-storage.ts";
+import type { DamageReport, Wal } from "../storage/wal/wal.ts";
+import type { World } from "./world.ts";
+
+export interface BrokerParts {
+  readonly config: Config;
+  readonly world: World;
+  readonly store: ObjectStore;
+  readonly metadata: BrokerMetadata;
+  readonly wal: Wal;
+  readonly storage: LocalStorage;
+  readonly partitions: PartitionRegistry;
+  readonly server: KafkaServer;
+  readonly http: HttpServer | undefined;
+  readonly damage: DamageReport | undefined;
+  readonly handlers: readonly ApiHandler[];
+}
+
+export interface StartFacts {
+  readonly version: string;
+  /** With their real ports. */
+  readonly listeners: readonly ListenerConfig[];
+  readonly advertised: readonly ListenerConfig[];
+  readonly walDescription: string;
+  readonly walId: string;
+}
+
+/** Of the drain's time, what requests in flight get to end by themselves. */
+const REQUESTS_SHARE = 0.4;
+
+const placeOf = ({ name, host, port }: ListenerConfig): string => `${name}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+
+export class Broker {
+  /** Resolves when this broker may release nothing more: it was replaced, or its WAL failed. */
+  readonly whenFenced: Promise<Trouble>;
+  private readonly parts: BrokerParts;
+  private readonly fence = Promise.withResolvers<Trouble>();
+  private isDraining = false;
+
+  constructor(parts: BrokerParts) {
+    this.parts = parts;
+    this.whenFenced = this.fence.promise;
+    parts.metadata.onFenced((reason) => this.fenceOff(reason));
+    parts.wal.onStateChange((state) => {
+      if (state.kind === "failed") this.fenceOff(walFailed(state.reason));
+    });
+  }
+
+  /** Opens what recovery found, serves, and says so in one line. */
+  async start(facts: StartFacts): Promise<void> {
+    const { config, world, store, metadata, storage, partitions, server, http, handlers } = this.parts;
+    this.reportDamage();
+    for (const id of storage.getRecoveredStreams()) {
+      if (metadata.image.getTopicById(id.topicId) === undefined) storage.dropRecovered(id);
+    }
+    await partitions.openRecovered();
+    server.startServing(handlers);
+    world.logger.info("broker.started", `Weir ${facts.version} serves`, {
+      version: facts.version,
+      clusterId: metadata.image.clusterId,
+      nodeId: config.nodeId,
+      brokerEpoch: metadata.brokerEpoch,
+      listeners: facts.listeners.map(placeOf).join(","),
+      advertised: facts.advertised.map(placeOf).join(","),
+      http: http === undefined ? "none" : `${http.host}:${http.port}`,
+      wal: facts.walDescription,
+      walId: facts.walId,
+      store: store.description,
+      probed: "conditional writes",
+      ringBytes: config.ringCapacityBytes,
+    });
+  }
+
+  /** Why clients are not served well now; empty when they are. */
+  getReadinessProblems(): readonly string[] {
+    const problems: string[] = [];
+    if (this.isDraining) problems.push("the broker is draining");
+    const { state, storeTrouble } = this.parts.storage;
+    if (state.kind !== "serving") problems.push(`storage is ${state.kind}${state.reason === undefined ? "" : `: ${state.reason}`}`);
+    if (storeTrouble !== undefined) problems.push(`uploads wait for the object store: ${storeTrouble.message}`);
+    if (this.parts.damage !== undefined) problems.push("the WAL is damaged: see wal.damaged in the log");
+    return problems;
+  }
+
+  /**
+   * Stops accepting, answers what has come, uploads the tail, closes. False when the deadline cut it short: nothing acknowledged is lost then either, the
+   * WAL has it.
+   */
+  async drain(reason: string, deadlineMs: number): Promise<boolean> {
+    this.isDraining = true;
+    const { world, server, storage, partitions, metadata, store, http } = this.parts;
+    const startedMs = world.clock.monotonicMs();
+    world.logger.info("broker.draining", `${reason}: no new connections, requests end, the tail is uploaded`, {
+      deadlineMs,
+      connections: server.connectionCount,
+    });
+    const abort = new AbortController();
+    const deadline = Promise.withResolvers<"late">();
+    const timer = world.clock.schedule(deadlineMs, () => {
+      abort.abort(new Trouble({ code: "drain-deadline", message: `the drain took longer than ${deadlineMs} ms`, retryable: false }));
+      deadline.resolve("late");
+    });
+    const work = async (): Promise<"done"> => {
+      await server.drain(deadlineMs * REQUESTS_SHARE);
+      await storage.flushToObjects(abort.signal);
+      partitions.close();
+      await storage.close();
+      await metadata.close();
+      await store.close();
+      await http?.close();
+      return "done";
+    };
+    const ended = await Promise.race([work().catch((error: unknown) => error), deadline.promise]);
+    timer.cancel();
+    const isClean = ended === "done";
+    const tookMs = Math.round(world.clock.monotonicMs() - startedMs);
+    const detail =
+      ended === "late" ? "the deadline came first; the rest of the tail stays in the WAL" : ended instanceof Error ? ended.message : "";
+    world.logger.info("broker.stopped", isClean ? "everything is in the object store" : detail, { tookMs });
+    return isClean;
+  }
+
+  private fenceOff(reason: Trouble): void {
+    this.parts.server.abort();
+    this.fence.resolve(reason);
+  }
+
+  private reportDamage(): void {
+    const { damage, world } = this.parts;
+    if (damage === undefined) return;
+    for (const gap of damage.gaps) {
+      world.logger.error("wal.damaged", "durable commits cannot be read back", {
+        fromLsn: gap.fromLsn,
+        toLsn: gap.toLsn,
+        reason: gap.reason,
+      });
+    }
+    for (const { stream, expectedOffset, foundOffset } of damage.streams) {
+      world.logger.error("wal.damaged", "a partition log has a gap", { ...stream, expectedOffset, foundOffset });
+    }
+  }
+}
+
+function walFailed(reason: string | undefined): Trouble {
+  return new Trouble({
+    code: "wal-failed",
+    message: `the WAL has failed${reason === undefined ? "" : `: ${reason}`}; this broker has stopped acknowledging`,
+    remedy: "restart it: it recovers from the device, or names what is wrong with it",
+    retryable: false,
+    exitCode: 70,
+  });
+}

@@ -1,0 +1,252 @@
+/**
+ * Constructs a broker's big parts in the order that safety asks for, and nothing else does. Each step fails with a Trouble and then gives back what
+ * the steps before it took:
+ *
+ *   1. listeners can be opened (checked), HTTP listener open
+ *   2. object store open, its conditional writes proven
+ *   3. WAL device locked, its header read (a blank file or memory WAL is formatted)
+ *   4. metadata log read to its end; no other process is alive under our node id
+ *   5. Kafka listeners open (connections wait), broker registered: a former process is fenced
+ *   6. WAL scanned from its committed position and claimed, the scan's end recorded
+ *   7. storage, partitions, handlers; connections are served
+ */
+import { createApiHandlers } from "../api/registry.ts";
+import type { ApiServices } from "../api/services.ts";
+import { Trouble } from "../base/trouble.ts";
+import type { Config, ListenerConfig } from "../config/config.ts";
+import type { HttpServer } from "../console/http-server.ts";
+import type { BrokerMetadata } from "../controller/broker-metadata.ts";
+import { type OpenedCluster, openClusterMetadata } from "../controller/open-cluster-metadata.ts";
+import type { ObjectStore } from "../objectstore/object-store.ts";
+import { probeConditionalWrites } from "../objectstore/probe-store.ts";
+import { ATTRIBUTES_AT, CODEC_MASK, CODEC_NONE } from "../partition/batch-layout.ts";
+import { FetchWaiters } from "../partition/fetch-waiters.ts";
+import { PartitionRegistry } from "../partition/partition-registry.ts";
+import { TopicRulesCache } from "../partition/topic-rules.ts";
+import { decompress } from "../protocol/compression.ts";
+import { KafkaServer } from "../server/kafka-server.ts";
+import { LocalStorage } from "../storage/local-storage.ts";
+import type { Lsn, WalPosition } from "../storage/types.ts";
+import { makeObjectKeys } from "../storage/upload/object-keys.ts";
+import { readHeader } from "../storage/wal/header-store.ts";
+import { formatWal, openWal } from "../storage/wal/open-wal.ts";
+import type { OpenedWal } from "../storage/wal/wal.ts";
+import type { WalDevice } from "../storage/wal/wal-device.ts";
+import type { WalHeader } from "../storage/wal/wal-format.ts";
+import { Broker, type BrokerParts } from "./broker.ts";
+import { refuseLivingPeer } from "./peer-check.ts";
+import { Undo } from "./undo.ts";
+import type { World } from "./world.ts";
+
+export { Broker } from "./broker.ts";
+
+/** A commit holds the largest batch; bounded again by ring and device. */
+const MAX_COMMIT_BYTES = 4 * 1024 * 1024;
+const BATCH_MARGIN_BYTES = 64 * 1024;
+
+/** Rejects with a Trouble; then nothing stays open. */
+export async function buildBroker(config: Config, world: World): Promise<Broker> {
+  const undo = new Undo();
+  const readiness = { problems: ["the broker is starting"] as readonly string[], broker: undefined as Broker | undefined };
+  try {
+    const server = makeServer(config, world);
+    server.check(config.listeners);
+    const http = startHttp(config, world, () => readiness.broker?.getReadinessProblems() ?? readiness.problems);
+    if (http !== undefined) undo.push(() => http.close());
+
+    const store = await world.openObjectStore();
+    undo.push(() => store.close());
+    await probeConditionalWrites(store, world.random);
+
+    const device = world.openWalDevice();
+    const deviceUndo = undo.push(() => device.close());
+    const header = await readOrFormatHeader(config, world, device);
+    const cluster = await openCluster(config, world, store, header);
+
+    const listeners = server.open(config.listeners);
+    undo.push(async () => server.abort());
+    const advertised = withRealPorts(config, listeners);
+    const wasKnown = cluster.image.getWal(header.walId) !== undefined;
+    const metadata = await cluster.register({ walId: header.walId, rack: config.rack, listeners: advertised });
+    undo.push(() => metadata.close());
+    const opened = await openBrokerWal({ config, world, device, metadata, wasKnown });
+    deviceUndo.forget();
+    undo.push(() => opened.wal.close());
+
+    const broker = new Broker(assemble({ config, world, store, metadata, opened, server, http, wasKnown }));
+    readiness.broker = broker;
+    await broker.start({ version: world.version, listeners, advertised, walDescription: device.description, walId: header.walId });
+    return broker;
+  } catch (error) {
+    await undo.run();
+    throw error;
+  }
+}
+
+function makeServer(config: Config, world: World): KafkaServer {
+  const { clock, transport, logger, metrics, onBug } = world;
+  return new KafkaServer({
+    clock,
+    transport,
+    logger,
+    metrics,
+    onBug,
+    limits: {
+      maxFrameBytes: config.getNumber("socket.request.max.bytes"),
+      maxPendingRequests: config.getNumber("max.pending.requests.per.connection"),
+      idleMs: config.getNumber("connections.max.idle.ms"),
+      progressTimeoutMs: config.getNumber("request.progress.timeout.ms"),
+    },
+    requestMemoryBytes: config.requestMemoryBytes,
+    backlog: config.getNumber("socket.listen.backlog.size"),
+    maxConnections: config.getNumber("max.connections"),
+  });
+}
+
+function startHttp(config: Config, world: World, getReadinessProblems: () => readonly string[]): HttpServer | undefined {
+  if (config.httpListener === undefined) return undefined;
+  return world.startHttpServer?.(config.httpListener, {
+    getHealthProblems: () => [],
+    getReadinessProblems,
+    renderMetrics: () => world.renderMetrics(),
+    metricsContentType: world.metricsContentType,
+  });
+}
+
+async function readOrFormatHeader(config: Config, world: World, device: WalDevice): Promise<WalHeader> {
+  const read = await readHeader(device, world.crc32c);
+  if (read.kind === "valid") return read.header;
+  if (config.wal.kind !== "block") return formatWal(device, world.crc32c, world.random);
+  throw new Trouble({
+    code: "wal-not-formatted",
+    message: `wal=block:${config.wal.path} has no header of Weir`,
+    remedy: `run \`weir wal format ${config.wal.path}\` once for a new volume; if it should hold data, this is the wrong device`,
+    retryable: false,
+    exitCode: 2,
+  });
+}
+
+/** Image hashes are written as hexadecimal in the WAL's header. */
+const hashText = (hash: bigint): string => hash.toString(16);
+
+async function openCluster(config: Config, world: World, store: ObjectStore, header: WalHeader): Promise<OpenedCluster> {
+  const { claimedBy, metadataSlot } = header;
+  const cluster = await openClusterMetadata({
+    ...world,
+    store,
+    nodeId: config.nodeId,
+    ...(claimedBy === undefined
+      ? {}
+      : {
+          walHeader: {
+            clusterId: claimedBy.clusterId,
+            highestSlot: metadataSlot?.slot ?? 0,
+            imageHash: metadataSlot === undefined ? 0n : BigInt(`0x${metadataSlot.hash}`),
+          },
+        }),
+  });
+  const { clusterId } = cluster.image;
+  if (cluster.previous !== undefined) {
+    await refuseLivingPeer({ clusterId, nodeId: config.nodeId, listeners: cluster.previous.listeners }, world.transport, world.clock);
+  }
+  for (const wal of cluster.getOrphanedWals(header.walId)) {
+    world.logger.error("wal.missing", "partitions stay offline until the WAL that holds their tail is back", {
+      walId: wal.walId,
+      nodeId: wal.nodeId,
+    });
+  }
+  return cluster;
+}
+
+/** A listener on port 0 is advertised with the port it got. */
+function withRealPorts(config: Config, opened: readonly ListenerConfig[]): readonly ListenerConfig[] {
+  return config.advertisedListeners.map((listener) => {
+    const real = opened.find((candidate) => candidate.name === listener.name);
+    return listener.port === 0 && real !== undefined ? { ...listener, port: real.port } : listener;
+  });
+}
+
+interface WalStep {
+  readonly config: Config;
+  readonly world: World;
+  readonly device: WalDevice;
+  readonly metadata: BrokerMetadata;
+  /** The metadata log knew this WAL before this process registered. */
+  readonly wasKnown: boolean;
+}
+
+/** A WAL that the log did not know before this registration begins blank. */
+function committedPosition(metadata: BrokerMetadata, wasKnown: boolean): WalPosition | undefined {
+  if (!wasKnown) return undefined;
+  const { lsn, predecessorChecksum, walEpoch } = metadata.wal.committed;
+  return { lsn: lsn as Lsn, predecessorChecksum, walEpoch };
+}
+
+async function openBrokerWal({ config, world, device, metadata, wasKnown }: WalStep): Promise<OpenedWal> {
+  const { image } = metadata;
+  const opened = await openWal({
+    ...world,
+    device,
+    ring: world.allocateRing(config.ringCapacityBytes),
+    clusterId: image.clusterId,
+    nodeId: config.nodeId,
+    getCommittedPosition: () => committedPosition(metadata, wasKnown),
+    metadataSlot: image.slot,
+    metadataSlotHash: hashText(image.hash),
+    maxCommitBytes: Math.max(MAX_COMMIT_BYTES, config.getNumber("message.max.bytes") + BATCH_MARGIN_BYTES),
+  });
+  try {
+    await metadata.recordWalOpened(opened.wal.walEpoch, opened.wal.headLsn);
+    return opened;
+  } catch (error) {
+    await opened.wal.close();
+    throw error;
+  }
+}
+
+interface AssembleStep {
+  readonly config: Config;
+  readonly world: World;
+  readonly store: ObjectStore;
+  readonly metadata: BrokerMetadata;
+  readonly opened: OpenedWal;
+  readonly server: KafkaServer;
+  readonly http: HttpServer | undefined;
+  readonly wasKnown: boolean;
+}
+
+function assemble({ config, world, store, metadata, opened, server, http, wasKnown }: AssembleStep): BrokerParts {
+  const { wal, recovered, damage } = opened;
+  const storage = new LocalStorage({
+    ...world,
+    wal,
+    recovered,
+    store,
+    committedPosition: committedPosition(metadata, wasKnown),
+    commits: metadata,
+    ranges: metadata.committedRanges,
+    makeObjectKey: makeObjectKeys(metadata.brokerEpoch, wal.walId, world.random),
+    isBatchCompressed: (bytes, start) => ((bytes[start + ATTRIBUTES_AT + 1] ?? 0) & CODEC_MASK) !== CODEC_NONE,
+    blockCacheBytes: config.blockCacheBytes,
+    catchUpMemoryBytes: config.catchUpMemoryBytes,
+    uploadSizeBytes: config.uploadSizeBytes,
+    uploadIntervalMs: config.uploadIntervalMs,
+    segmentZstdLevel: config.segmentZstdLevel,
+  });
+  const partitions = new PartitionRegistry({ ...world, storage, metadata, config });
+  const services: ApiServices = {
+    ...world,
+    config,
+    metadata,
+    storage,
+    partitions,
+    waiters: new FetchWaiters(world.clock),
+    topicRules: new TopicRulesCache(config),
+    decompress: (codec, bytes, start, end, maxBytes) => decompress(codec, bytes.subarray(start, end), maxBytes, world.blockCodecs),
+  };
+  metadata.onChange(() => {
+    // A header write that fails shows in the WAL's own state; the next change notes a newer slot.
+    wal.noteMetadataSlot(metadata.image.slot, hashText(metadata.image.hash)).catch(() => {});
+  });
+  return { config, world, store, metadata, wal, storage, partitions, server, http, damage, handlers: createApiHandlers(services) };
+}
