@@ -16,6 +16,7 @@ import { createTopicRaw, fetchAll, fetchRecords } from "../support/raw-client.ts
 import { TemporaryFolder } from "../support/temporary.ts";
 import { mustRunTool } from "../support/tools.ts";
 import { WeirProcess, weirExecutable } from "../support/weir-process.ts";
+import { parseStoreKind, type StoreKind, startStore } from "../support/weir-store.ts";
 import { IdempotentProducer } from "./idempotent-producer.ts";
 import { checkLog, fingerprint } from "./log-checker.ts";
 

@@ -13,6 +13,7 @@ import { canUseLoopDevices, LoopDevice, noLoopDevices } from "../support/loop-de
 import { TemporaryFolder } from "../support/temporary.ts";
 import { mustRunTool } from "../support/tools.ts";
 import { WeirProcess, weirExecutable } from "../support/weir-process.ts";
+import { parseStoreKind, startStore } from "../support/weir-store.ts";
 import { allCodecs, type Codec, conformanceClients, perfTools } from "./clients.ts";
 import { type RoundTrip, runPerfToolRoundTrip, runRoundTrip } from "./round-trip.ts";
 
