@@ -23,7 +23,16 @@ export function findKafkaJars(): KafkaJars | { readonly missing: string } {
 
 /** Runs a single-file Java program; throws with its stderr when it fails. */
 export function runJava(jars: KafkaJars, program: string, args: readonly string[]): string {
-  const command = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", jars.classPath, join(import.meta.dir, program), ...args];
+  const command = [
+    "java",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-cp",
+    jars.classPath,
+    join(import.meta.dir, program),
+    ...args,
+  ];
   const { exitCode, stdout, stderr } = Bun.spawnSync(command);
   if (exitCode !== 0) throw new Error(`${program} ended with ${exitCode}: ${stderr.toString().slice(-2000)}`);
   return stdout.toString();

@@ -11,7 +11,8 @@ import { Writer } from "../../../src/protocol/writer.ts";
 import { type Codec, codecs, encode } from "../../unit/protocol/codecs.ts";
 import { definitionOf, randomMessage } from "../../unit/protocol/random-message.ts";
 import { SeededRandom } from "../../unit/protocol/seeded-random.ts";
-import { findKafkaJars, runJava } from "./kafka-jars.ts";
+import { findKafkaJars } from "./kafka-jars.ts";
+import { type Answer, askOracle, textOf } from "./oracle.ts";
 
 const jars = findKafkaJars();
 const ROUNDS = 8;
@@ -21,11 +22,6 @@ interface Case {
   readonly codec: Codec;
   readonly version: number;
   readonly label: string;
-}
-
-interface Answer {
-  readonly ok: boolean;
-  readonly bytes: Uint8Array;
 }
 
 function eachCase(): Case[] {
@@ -58,17 +54,7 @@ describe.skipIf("missing" in jars)(`Kafka's message classes${"missing" in jars ?
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  async function ask(commands: Writer): Promise<Answer[]> {
-    if ("missing" in jars) throw new Error(jars.missing);
-    const input = join(folder, "input");
-    const output = join(folder, "output");
-    await Bun.write(input, commands.toBytes());
-    runJava(jars, "ProtocolOracle.java", [input, output]);
-    const reader = new Reader(new Uint8Array(await Bun.file(output).arrayBuffer()));
-    const answers: Answer[] = [];
-    while (reader.remaining > 0) answers.push({ ok: reader.readInt8() === 1, bytes: reader.readRaw(reader.readInt32()) });
-    return answers;
-  }
+  const ask = (commands: Writer): Promise<Answer[]> => askOracle(jars, "ProtocolOracle.java", folder, commands);
 
   test(
     "read what we write, and write the same bytes",
@@ -89,7 +75,7 @@ describe.skipIf("missing" in jars)(`Kafka's message classes${"missing" in jars ?
       expect(answers.length).toBe(cases.length);
       const wrong = cases.flatMap(({ label }, i) => {
         const { ok, bytes } = answers[i]!;
-        if (!ok) return [`${label}: ${new TextDecoder().decode(bytes)}`];
+        if (!ok) return [`${label}: ${textOf(answers[i])}`];
         return Buffer.compare(bytes, sent[i]!) === 0 ? [] : [`${label}: ${hex(sent[i]!)} became ${hex(bytes)}`];
       });
       expect(wrong.slice(0, 20)).toEqual([]);
@@ -113,7 +99,7 @@ describe.skipIf("missing" in jars)(`Kafka's message classes${"missing" in jars ?
       expect(answers.length).toBe(cases.length);
       const wrong = cases.flatMap(({ codec, version, label }, i) => {
         const { ok, bytes } = answers[i]!;
-        if (!ok) return [`${label}: ${new TextDecoder().decode(bytes)}`];
+        if (!ok) return [`${label}: ${textOf(answers[i])}`];
         try {
           const reader = new Reader(bytes.slice());
           const message = codec.read(reader, version);
