@@ -88,7 +88,7 @@ export class LocalStorage implements Storage {
     this.sliceBudget = new MemoryBudget(Math.max(Math.floor(options.catchUpMemoryBytes / 2), 1));
     this.fetchBudget = new MemoryBudget(Math.max(Math.floor(options.catchUpMemoryBytes / 2), SEGMENT_TAIL_BYTES));
     const maxParallelUploads = options.maxParallelUploads ?? 4;
-    this.uploadBudget = new MemoryBudget(maxParallelUploads * 2 * options.uploadSizeBytes);
+    this.uploadBudget = new MemoryBudget(maxParallelUploads * PartBuilder.memoryBytes(options.uploadSizeBytes));
     this.cache = new SegmentCache({
       store: options.store,
       jobs: options.jobs,

@@ -22,6 +22,8 @@ export interface PartBuilderOptions {
 }
 
 const PARALLEL_BLOCKS = 2;
+/** Index, directories, checkpoints. */
+const OVERHEAD_BYTES = 64 * 1024;
 
 export class PartBuilder {
   private readonly options: PartBuilderOptions;
@@ -31,8 +33,8 @@ export class PartBuilder {
   }
 
   /** Private memory that a build needs at most: all blocks stored as they are, twice (as blocks, then in the object). */
-  static memoryBytes(part: PlannedPart): number {
-    return 2 * part.payloadBytes + 64 * 1024;
+  static memoryBytes(payloadBytes: number): number {
+    return 2 * payloadBytes + OVERHEAD_BYTES;
   }
 
   async build(part: PlannedPart): Promise<Uint8Array> {

@@ -216,7 +216,7 @@ export class Uploader {
     const { budget, builder, retry } = this.options;
     const { signal } = this.stopped;
     await part.durable;
-    const lease = await budget.acquire(PartBuilder.memoryBytes(part.plan), signal);
+    const lease = await budget.acquire(PartBuilder.memoryBytes(part.plan.payloadBytes), signal);
     try {
       const bytes = await retry.run(
         "reading the WAL for an upload",
