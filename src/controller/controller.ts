@@ -54,8 +54,12 @@ export class Controller {
     this.#deps = dependencies;
     this.#incarnation = Buffer.from(randomUuidBytes(dependencies.random)).toString("base64url");
     const { metrics, log } = dependencies;
-    this.#slotsWon = metrics.counter("weir_metadata_slots_total", "Slots of the metadata log that this broker tried for.", { outcome: "won" });
-    this.#slotsLost = metrics.counter("weir_metadata_slots_total", "Slots of the metadata log that this broker tried for.", { outcome: "lost" });
+    this.#slotsWon = metrics.counter("weir_metadata_slots_total", "Slots of the metadata log that this broker tried for.", {
+      outcome: "won",
+    });
+    this.#slotsLost = metrics.counter("weir_metadata_slots_total", "Slots of the metadata log that this broker tried for.", {
+      outcome: "lost",
+    });
     metrics.observedGauge("weir_controller_reigning", "1 while this broker is the controller.", () => (this.isReigning ? 1 : 0));
     metrics.observedGauge("weir_metadata_slot", "Newest applied slot of the metadata log.", () => log.image.slot);
     log.onImage((image) => {
@@ -142,7 +146,11 @@ export class Controller {
 
   #stepDown(): void {
     const { log, logger, nodeId } = this.#deps;
-    logger.info("controller.replaced", "another broker is the controller now", { nodeId, epoch: this.#reignEpoch, by: log.image.controllerNodeId });
+    logger.info("controller.replaced", "another broker is the controller now", {
+      nodeId,
+      epoch: this.#reignEpoch,
+      by: log.image.controllerNodeId,
+    });
     this.#reignEpoch = undefined;
   }
 

@@ -92,11 +92,13 @@ export class Evaluation {
     if (asker.walId !== walId) return refused("commit-foreign-wal", `broker ${asker.nodeId} has WAL ${asker.walId}, not ${walId}`);
     const known = this.draft.getObject(objectKey);
     if (known !== undefined) {
-      if (known.object.sizeBytes !== sizeBytes) return refused("commit-object-known", `${objectKey} is in the log with another size or written off`);
+      if (known.object.sizeBytes !== sizeBytes)
+        return refused("commit-object-known", `${objectKey} is in the log with another size or written off`);
       return { kind: "ranges", accepted: ranges.map((range) => this.#isCommitted(objectKey, range)) };
     }
     const position = this.draft.getWal(walId)!.committed;
-    if (walCommitted.lsn < position.lsn) return refused("commit-below-wal", `LSN ${walCommitted.lsn} of WAL ${walId} after ${position.lsn}`);
+    if (walCommitted.lsn < position.lsn)
+      return refused("commit-below-wal", `LSN ${walCommitted.lsn} of WAL ${walId} after ${position.lsn}`);
     const accepted: boolean[] = [];
     const records: CommittedRangeRecord[] = [];
     /** Committed ends as this object raises them: an object may hold several ranges of one partition. */
@@ -134,7 +136,8 @@ export class Evaluation {
 
   #openWal({ walId, walEpoch, sealedLsn }: Extract<Change, { kind: "open-wal" }>, asker: BrokerState): ChangeOutcome {
     const wal = this.draft.getWal(walId);
-    if (wal === undefined || asker.walId !== walId) return refused("wal-not-registered", `broker ${asker.nodeId} has WAL ${asker.walId}, not ${walId}`);
+    if (wal === undefined || asker.walId !== walId)
+      return refused("wal-not-registered", `broker ${asker.nodeId} has WAL ${asker.walId}, not ${walId}`);
     if (walEpoch <= wal.walEpoch) return refused("wal-epoch-stale", `epoch ${walEpoch} of WAL ${walId} after ${wal.walEpoch}`);
     if (sealedLsn < wal.committed.lsn) {
       return refused("wal-behind-log", `WAL ${walId} ends at LSN ${sealedLsn}, and the log has committed it up to ${wal.committed.lsn}`);

@@ -16,8 +16,9 @@
  * |      |            | checkpoint (flag, object number varint, endOffset varint)                                                    |
  * | 9    | range      | topicId uuid, partition, baseOffset, endOffset varints, maxTimestampMs i64, sizeBytes, object number varints |
  */
-import type { TopicView } from "./cluster-metadata.ts";
+
 import { type ByteReader, ByteWriter } from "./byte-codec.ts";
+import type { TopicView } from "./cluster-metadata.ts";
 import type { RangeEntry, RangeRun, SegmentObject } from "./range-run.ts";
 import {
   type Listener,

@@ -107,7 +107,8 @@ export class ImageLoader {
 
   /** Throws DamagedBytes when the parts do not make the whole that the manifest states. */
   finish(slot: number, expectedHash: bigint): ClusterImage {
-    if (this.#hash !== expectedHash) throw new DamagedBytes(`image hash is ${this.#hash.toString(16)}, stated ${expectedHash.toString(16)}`);
+    if (this.#hash !== expectedHash)
+      throw new DamagedBytes(`image hash is ${this.#hash.toString(16)}, stated ${expectedHash.toString(16)}`);
     const objects = CowMap.empty<ObjectState>().edit();
     const garbage = CowMap.empty<ObjectState>().edit();
     for (const state of this.#objects.values()) {

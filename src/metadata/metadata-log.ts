@@ -177,7 +177,10 @@ export class MetadataLog {
   #verify(batch: LogBatch, draft: ImageDraft, key: string): void {
     const { nodeId, epoch } = draft.controller;
     if (batch.controllerEpoch !== epoch || batch.writerNodeId !== nodeId) {
-      throw this.#mismatch(key, `broker ${batch.writerNodeId} wrote it under epoch ${batch.controllerEpoch}; the controller is ${nodeId}, ${epoch}`);
+      throw this.#mismatch(
+        key,
+        `broker ${batch.writerNodeId} wrote it under epoch ${batch.controllerEpoch}; the controller is ${nodeId}, ${epoch}`,
+      );
     }
     if (batch.imageHashAfter === draft.hash) return;
     throw this.#mismatch(key, `the image's hash is ${draft.hash.toString(16)}, the batch states ${batch.imageHashAfter.toString(16)}`);

@@ -24,8 +24,9 @@
  *
  * A reader refuses a type or version that it does not know: the log is not to be half understood.
  */
-import type { BrokerView } from "./cluster-metadata.ts";
+
 import { type ByteReader, ByteWriter, DamagedBytes } from "./byte-codec.ts";
+import type { BrokerView } from "./cluster-metadata.ts";
 
 export type Listener = BrokerView["listeners"][number];
 

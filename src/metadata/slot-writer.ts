@@ -80,7 +80,12 @@ export class SlotWriter {
         if (signal.aborted) throw signal.reason;
         if (!(error instanceof Trouble) || error.code.startsWith("metadata-")) throw error;
         if (attempt % LOG_EVERY_ATTEMPTS === 0) {
-          logger.warn("store.unavailable", "the metadata log waits for the object store", { key, attempt, code: error.code, reason: error.message });
+          logger.warn("store.unavailable", "the metadata log waits for the object store", {
+            key,
+            attempt,
+            code: error.code,
+            reason: error.message,
+          });
         }
         await clock.sleep(random.nextFloat() * Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(attempt, 16)), signal);
       }

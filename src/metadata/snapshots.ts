@@ -74,7 +74,14 @@ export class Snapshots {
       await store.put(key, bytes);
       chunks.push({ key, sizeBytes: bytes.length, hash });
     }
-    const manifest = { clusterId: image.clusterId, slot: image.slot, imageHash: image.hash, floorStep: floor.step, floor: floor.value, chunks };
+    const manifest = {
+      clusterId: image.clusterId,
+      slot: image.slot,
+      imageHash: image.hash,
+      floorStep: floor.step,
+      floor: floor.value,
+      chunks,
+    };
     const key = manifestKey(image.slot);
     const { outcome } = await store.createOnce(key, encodeManifest(manifest, crc32c));
     // Somebody else's manifest of the same slot may name other chunks.

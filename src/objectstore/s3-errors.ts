@@ -27,6 +27,11 @@ const CODE_BY_S3_NAME: ReadonlyMap<string, StoreTroubleCode> = new Map<string, S
   ["IllegalLocationConstraintException", "store-wrong-region"],
   ["RequestTimeTooSkewed", "store-clock-skew"],
   ["RequestExpired", "store-clock-skew"],
+  ["AccessDenied", "store-access-denied"],
+  ["InvalidAccessKeyId", "store-access-denied"],
+  ["SignatureDoesNotMatch", "store-access-denied"],
+  // versitygw's word for an unknown access key, with status 404.
+  ["XAdminUserNotFound", "store-access-denied"],
   ["CredentialsProviderError", "store-no-credentials"],
   ["BadDigest", "store-checksum-mismatch"],
   ["XAmzContentChecksumMismatch", "store-checksum-mismatch"],
@@ -64,7 +69,12 @@ export function isMissingObject(error: unknown): boolean {
   return error instanceof Error && error.name === "NoSuchKey";
 }
 
-export function isRangeBeyondEnd(error: unknown): boolean {
+/** The key exists already (412 to If-None-Match: *). */
+export function isPreconditionFailed(error: unknown): boolean {
+  return error instanceof Error && error.name === "PreconditionFailed";
+}
+
+export function isRangeUnsatisfiable(error: unknown): boolean {
   return error instanceof Error && error.name === "InvalidRange";
 }
 

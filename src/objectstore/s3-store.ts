@@ -20,10 +20,10 @@ import {
 import { FetchHttpHandler } from "@smithy/fetch-http-handler";
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
+import { CallTimeout } from "./call-timeout.ts";
 import { assertKey, assertListPrefix, checkPrefix, MAX_LIST_PAGE } from "./keys.ts";
 import type { ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
-import { CallTimeout } from "./call-timeout.ts";
-import { classifyS3Error, isMissingObject, type S3Failure } from "./s3-errors.ts";
+import { classifyS3Error, isMissingObject, isPreconditionFailed, isRangeUnsatisfiable, type S3Failure } from "./s3-errors.ts";
 import { Slots } from "./slots.ts";
 import { storeTrouble } from "./troubles.ts";
 
@@ -91,7 +91,9 @@ export class S3Store implements ObjectStore {
 
   async put(key: string, bytes: Uint8Array, options?: StoreCallOptions): Promise<void> {
     assertKey(key);
-    await this.#call("put", key, options, (abortSignal) => this.#client.send(new PutObjectCommand(this.#putInput(key, bytes)), { abortSignal }));
+    await this.#call("put", key, options, (abortSignal) =>
+      this.#client.send(new PutObjectCommand(this.#putInput(key, bytes)), { abortSignal }),
+    );
   }
 
   async get(key: string, range?: { start: number; end: number }, options?: StoreCallOptions): Promise<Uint8Array | undefined> {
@@ -117,7 +119,7 @@ export class S3Store implements ObjectStore {
     assertKey(key);
     assert(lengthBytes > 0, `empty tail of ${key}`);
     return this.#call("getTail", key, options, async (abortSignal) => {
-      const answer = await this.#getObject(key, `bytes=-${lengthBytes}`, abortSignal);
+      const answer = await this.#getObjectOrEmpty(key, `bytes=-${lengthBytes}`, abortSignal);
       if (answer === undefined) return undefined;
       const sizeBytes = totalSize(answer.output, answer.bytes.length);
       this.#verifyLength(key, Math.min(lengthBytes, sizeBytes), answer.bytes.length);
@@ -129,7 +131,7 @@ export class S3Store implements ObjectStore {
   async head(key: string, options?: StoreCallOptions): Promise<ObjectInfo | undefined> {
     assertKey(key);
     return this.#call("head", key, options, async (abortSignal) => {
-      const answer = await this.#getObject(key, "bytes=0-0", abortSignal);
+      const answer = await this.#getObjectOrEmpty(key, "bytes=0-0", abortSignal);
       if (answer === undefined) return undefined;
       return { key, sizeBytes: totalSize(answer.output, answer.bytes.length), lastModifiedMs: answer.output.LastModified?.getTime() ?? 0 };
     });
@@ -186,7 +188,10 @@ export class S3Store implements ObjectStore {
     throw storeTrouble(code, this.#context("delete", keys[0]!, detail));
   }
 
-  #putInput(key: string, bytes: Uint8Array): { Bucket: string; Key: string; Body: Uint8Array; ContentLength: number; ChecksumCRC32C: string } {
+  #putInput(
+    key: string,
+    bytes: Uint8Array,
+  ): { Bucket: string; Key: string; Body: Uint8Array; ContentLength: number; ChecksumCRC32C: string } {
     const checksum = encodeChecksum(this.#crc32c(bytes, 0, bytes.length));
     return { Bucket: this.#bucket, Key: this.#keyPrefix + key, Body: bytes, ContentLength: bytes.length, ChecksumCRC32C: checksum };
   }
@@ -203,6 +208,20 @@ export class S3Store implements ObjectStore {
     } catch (error) {
       if (isMissingObject(error)) return undefined;
       throw error;
+    }
+  }
+
+  /** For ranges that only an empty object cannot satisfy. */
+  async #getObjectOrEmpty(
+    key: string,
+    range: string,
+    abortSignal: AbortSignal,
+  ): Promise<{ output: GetObjectCommandOutput; bytes: Uint8Array } | undefined> {
+    try {
+      return await this.#getObject(key, range, abortSignal);
+    } catch (error) {
+      if (!isRangeUnsatisfiable(error)) throw error;
+      return this.#getObject(key, undefined, abortSignal);
     }
   }
 
@@ -286,10 +305,6 @@ function makeClient(options: S3StoreOptions, onServerDate: (dateMs: number) => v
   return client;
 }
 
-function isPreconditionFailed(error: unknown): boolean {
-  return error instanceof Error && error.name === "PreconditionFailed";
-}
-
 function encodeChecksum(crc: number): string {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(crc);
@@ -301,4 +316,3 @@ function totalSize(output: GetObjectCommandOutput, receivedBytes: number): numbe
   const size = Number(/\/(\d+)$/.exec(output.ContentRange ?? "")?.[1]);
   return Number.isSafeInteger(size) ? size : receivedBytes;
 }
-

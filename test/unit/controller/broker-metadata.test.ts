@@ -32,7 +32,11 @@ async function thinPath(store: ObjectStore): Promise<void> {
   expect(again.image.getTopic("words")).toMatchObject({ topicId, partitionCount: 3 });
   expect(again.image.getPartition(topicId, 2)).toEqual({ ownerNodeId: 1, term: 0, logStartOffset: 0, committedEndOffset: 7 });
   expect(again.committedRanges.getCheckpoint({ topicId, partition: 2 })).toEqual({ objectKey: "data/1-a", endOffset: 7 });
-  expect(again.committedRanges.findRange({ topicId, partition: 0 }, 4)).toMatchObject({ objectKey: "data/1-a", baseOffset: 0, endOffset: 5 });
+  expect(again.committedRanges.findRange({ topicId, partition: 0 }, 4)).toMatchObject({
+    objectKey: "data/1-a",
+    baseOffset: 0,
+    endOffset: 5,
+  });
   await again.close();
 }
 
@@ -59,7 +63,10 @@ describe("a cluster of one", () => {
     });
     const [grown] = await broker.createPartitions([{ topicId: first, totalCount: 5 }], DEADLINE_MS);
     expect(grown).toMatchObject({ kind: "done", topic: { partitionCount: 5 } });
-    expect((await broker.deleteTopics([first, "AAAAAAAAAAAAAAAAAAAAAA"], DEADLINE_MS)).map((each) => each.kind)).toEqual(["done", "unknown-topic"]);
+    expect((await broker.deleteTopics([first, "AAAAAAAAAAAAAAAAAAAAAA"], DEADLINE_MS)).map((each) => each.kind)).toEqual([
+      "done",
+      "unknown-topic",
+    ]);
     expect(broker.image.getTopic("t")).toBeUndefined();
     expect(await createTopic(broker, "t")).not.toBe(first);
     await broker.close();
@@ -87,7 +94,9 @@ describe("a cluster of one", () => {
     const ends = [2 ** 31 + 5, 2 ** 32 + 9, 2 ** 40, 2 ** 52];
     let base = 0;
     for (const [index, end] of ends.entries()) {
-      expect(await broker.commitObject(objectCommit(`data/1-${index}`, index + 1, [commitRange(topicId, 0, base, end, { sizeBytes: 9 })]))).toEqual(["accepted"]);
+      expect(
+        await broker.commitObject(objectCommit(`data/1-${index}`, index + 1, [commitRange(topicId, 0, base, end, { sizeBytes: 9 })])),
+      ).toEqual(["accepted"]);
       base = end;
     }
     await broker.close();

@@ -52,7 +52,13 @@ export async function createTopic(broker: BrokerMetadata, name: string, partitio
   return outcome.topic.topicId;
 }
 
-export function commitRange(topicId: string, partition: number, baseOffset: number, endOffset: number, more: Partial<CommitRange> = {}): CommitRange {
+export function commitRange(
+  topicId: string,
+  partition: number,
+  baseOffset: number,
+  endOffset: number,
+  more: Partial<CommitRange> = {},
+): CommitRange {
   const sizes = { maxTimestampMs: 1_700_000_000_000 + endOffset, sizeBytes: 100 * (endOffset - baseOffset) };
   return { stream: { topicId, partition }, term: 0, baseOffset, endOffset, hasCheckpoint: false, ...sizes, ...more };
 }
