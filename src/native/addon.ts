@@ -33,7 +33,10 @@ export interface Addon {
 
 export interface OpenDeviceOptions {
   readonly path: string;
-  /** A regular file is created (and pre-written with zeros in full, so that later writes need no allocation) at this size; never for a block device. */
+  /**
+   * A missing regular file is created at this size, a multiple of 4096, allocated in full but not written
+   * (docs/decisions/0003-file-wal-allocated-not-prewritten.md). An existing one keeps its size. Never for a block device.
+   */
   readonly createSizeBytes?: number;
   /** Writers kept in flight at most; 1..64. */
   readonly writeDepth: number;
@@ -42,7 +45,7 @@ export interface OpenDeviceOptions {
   readonly readOnly?: boolean;
 }
 
-/** Thrown by the addon; `code` is an errno name ("EBUSY", "ENOSPC", "EIO") or one of ours: "LOCKED", "MOUNTED", "NOT_A_DEVICE", "TOO_SMALL". */
+/** Thrown by the addon; `code` is an errno name ("ENOENT", "ENOSPC", "EIO") or one of ours: "LOCKED", "MOUNTED", "NOT_A_DEVICE", "TOO_SMALL", "CLOSED" for devices, "CORRUPT", "TOO_LARGE" for codecs. */
 export interface AddonError extends Error {
   readonly code: string;
 }
@@ -60,7 +63,7 @@ export interface DeviceInspection {
 export interface NativeDevice {
   readonly kind: "file" | "block";
   readonly capacityBytes: number;
-  /** How durable writes are made here, by probe: e.g. "pwritev2 O_DIRECT|RWF_DSYNC x4", "io_uring ...". For the start-up line. */
+  /** How durable writes are made here, by a probe that only reads: "pwritev2 O_DIRECT|RWF_DSYNC x4". For the start-up line. */
   readonly strategy: string;
   readonly logicalBlockBytes: number;
 
@@ -69,7 +72,7 @@ export interface NativeDevice {
    * (O_DIRECT with RWF_DSYNC). Writes may complete in any order. Rejects with AddonError; what then lies in the range is unknown.
    */
   write(bytes: Uint8Array, deviceOffset: number): Promise<void>;
-  /** Private copy of the range (O_DIRECT; any alignment is taken and widened inside). Rejects with AddonError. */
+  /** Private copy of the range (O_DIRECT; any alignment is taken and widened inside; not transferable to a worker). Rejects with AddonError. */
   read(deviceOffset: number, lengthBytes: number): Promise<Uint8Array>;
   /** Makes everything that was ever read or written on it durable (fdatasync). */
   flush(): Promise<void>;

@@ -7,7 +7,7 @@ import type { NativeDevice } from "../../../src/native/addon.ts";
 import { loadAddon } from "../../../src/native/load-addon.ts";
 import { canUseLoopDevices, LoopDevice, noLoopDevices } from "../../support/loop-device.ts";
 import { TemporaryFolder } from "../../support/temporary.ts";
-import { hasTool, mustRunTool, repositoryRoot, runTool, testIf } from "../../support/tools.ts";
+import { hasTool, isRoot, mustRunTool, repositoryRoot, runTool, testIf } from "../../support/tools.ts";
 
 const addon = loadAddon();
 const block = 4096;
@@ -292,4 +292,51 @@ describe("a loop device", () => {
       }
     },
   );
+});
+
+describe("a device that fails", () => {
+  testIf(canUseLoopDevices, noLoopDevices)(
+    "rejects the writes that failed, keeps the others, and works on when it is well again",
+    async () => {
+      using folder = new TemporaryFolder("native-device");
+      await mustRunTool(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder.path]);
+      try {
+        // The loop device promises 8 MiB; the memory below it has room for less than 3.
+        using loop = LoopDevice.tryCreate(folder.path, 8 * mebibyte);
+        if (loop === undefined) throw new Error("losetup refused");
+        const device = addon.openDevice({ path: loop.path, writeDepth: 2, exclusive: true });
+        const piece = ring.subarray(0, mebibyte);
+        fillPattern(piece, 3);
+        const outcomes = await Promise.allSettled(Array.from({ length: 8 }, (_, i) => device.write(piece, i * mebibyte)));
+        const failures = outcomes.filter((outcome) => outcome.status === "rejected");
+        expect(failures.length).toBeGreaterThanOrEqual(5);
+        for (const failure of failures) expect(failure.reason).toMatchObject({ code: expect.stringMatching(/^(EIO|ENOSPC)$/) });
+        expect(failures.length).toBeLessThan(8);
+        await mustRunTool(["mount", "-o", "remount,size=12m", folder.path]);
+        for (const [i, outcome] of outcomes.entries()) {
+          if (outcome.status === "rejected") await device.write(piece, i * mebibyte);
+          expect(digest(await device.read(i * mebibyte, mebibyte))).toBe(digest(piece));
+        }
+        await device.close();
+      } finally {
+        await mustRunTool(["umount", folder.path]);
+      }
+    },
+  );
+});
+
+describe("a file system without O_DIRECT or fallocate", () => {
+  testIf(isRoot, "mounting needs root")("is written through the page cache, and says so", async () => {
+    using folder = new TemporaryFolder("native-device");
+    const mounted = await runTool(["mount", "-t", "ramfs", "ramfs", folder.path]);
+    expect(mounted).toMatchObject({ exitCode: 0 });
+    try {
+      const device = openFile(join(folder.path, "wal"));
+      expect(device.strategy).toBe("pwritev2 buffered|RWF_DSYNC x4");
+      await expectRoundTrip(device);
+      await device.close();
+    } finally {
+      await mustRunTool(["umount", folder.path]);
+    }
+  });
 });
