@@ -39,6 +39,9 @@ const KNOWN_FROM: ReadonlyMap<bigint, number> = new Map([
   [EARLIEST_PENDING_UPLOAD, 11],
 ]);
 
+/** The answer has no leader epoch below it. */
+const LEADER_EPOCH_FROM = 4;
+
 export class ListOffsetsHandler implements SerialHandler<ListOffsetsRequest, ListOffsetsResponse> {
   readonly kind = "serial";
   readonly api = listOffsetsApi;
@@ -61,6 +64,7 @@ export class ListOffsetsHandler implements SerialHandler<ListOffsetsRequest, Lis
           return this.#look(name, partition, request.isolationLevel === 1, context);
         }),
       );
+      if (context.apiVersion < LEADER_EPOCH_FROM) for (const answer of answers) answer.leaderEpoch = -1;
       response.topics.push(newListOffsetsTopicResponse({ name, partitions: answers }));
     }
     return response;
