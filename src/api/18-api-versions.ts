@@ -53,16 +53,19 @@ export class ApiVersionsHandler implements SerialHandler<ApiVersionsRequest, Api
       connection.clientSoftwareName = request.clientSoftwareName;
       connection.clientSoftwareVersion = request.clientSoftwareVersion;
     }
-    if (apiVersion >= 5 && this.#isMeantForAnother(request)) {
-      return newApiVersionsResponse({ errorCode: ErrorCodes.REBOOTSTRAP_REQUIRED });
+    if (apiVersion >= 5) {
+      // Both or neither.
+      if ((request.clusterId === null) !== (request.nodeId === -1))
+        return newApiVersionsResponse({ errorCode: ErrorCodes.INVALID_REQUEST });
+      if (this.#isMeantForAnother(request)) return newApiVersionsResponse({ errorCode: ErrorCodes.REBOOTSTRAP_REQUIRED });
     }
     return this.#list(apiVersion);
   }
 
   #isMeantForAnother(request: ApiVersionsRequest): boolean {
     const { metadata, config } = this.#services;
-    const isOtherCluster = request.clusterId !== null && request.clusterId !== metadata.image.clusterId;
-    return isOtherCluster || (request.nodeId !== -1 && request.nodeId !== config.nodeId);
+    if (request.clusterId === null) return false;
+    return request.clusterId !== metadata.image.clusterId || request.nodeId !== config.nodeId;
   }
 
   #list(apiVersion: number): ApiVersionsResponse {

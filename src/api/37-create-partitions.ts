@@ -51,9 +51,7 @@ export class CreatePartitionsHandler implements SerialHandler<CreatePartitionsRe
     const { image } = this.#services.metadata;
     const { name, count, assignments } = request;
     const topic = image.getTopic(name);
-    if (topic === undefined) {
-      return { code: ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION, message: "This server does not host this topic-partition." };
-    }
+    if (topic === undefined) return { code: ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION, message: null };
     if (count === topic.partitionCount) {
       return { code: ErrorCodes.INVALID_PARTITIONS, message: `Topic already has ${topic.partitionCount} partition(s).` };
     }

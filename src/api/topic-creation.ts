@@ -94,10 +94,7 @@ function planCounted(services: ApiServices, request: TopicRequest): TopicShape |
 
 export function findCountError(partitionCount: number): ApiError | undefined {
   if (partitionCount <= MAX_PARTITIONS_PER_TOPIC) return undefined;
-  return {
-    code: ErrorCodes.INVALID_PARTITIONS,
-    message: `Excessively large number of partitions per request: ${partitionCount}; at most ${MAX_PARTITIONS_PER_TOPIC} are allowed.`,
-  };
+  return { code: ErrorCodes.POLICY_VIOLATION, message: "Excessively large number of partitions per request." };
 }
 
 /** Weir places partitions itself; an assignment must be one that Kafka would take, and says how many partitions and replicas. */

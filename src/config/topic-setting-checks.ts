@@ -6,7 +6,11 @@ export type TopicSettingType = "boolean" | "string" | "int" | "long" | "double" 
 
 /** `value` is parsed: a boolean, a string, a number, a bigint (type long) or a list of strings. */
 export type ParsedSetting = boolean | string | number | bigint | readonly string[];
-export type SettingCheck = (value: ParsedSetting) => string | undefined;
+/** `shown`: the value that Kafka's message names, where it is not the whole. */
+export type SettingCheck = (
+  value: ParsedSetting,
+  name: string,
+) => string | { readonly shown: string; readonly complaint: string } | undefined;
 
 export type ParseOutcome = { readonly ok: true; readonly value: ParsedSetting } | { readonly ok: false; readonly message: string };
 
@@ -76,14 +80,14 @@ export function listOf(allowed: readonly string[]): SettingCheck {
   return (value) => {
     const items = value as readonly string[];
     const stranger = items.find((item) => !allowed.includes(item));
-    return stranger === undefined ? undefined : `String must be one of: ${allowed.join(", ")}`;
+    return stranger === undefined ? undefined : { shown: stranger, complaint: `String must be one of: ${allowed.join(", ")}` };
   };
 }
 
 /** "*", empty, or a list of partition:broker (ThrottledReplicaListValidator). */
-export const throttledReplicas: SettingCheck = (value) => {
+export const throttledReplicas: SettingCheck = (value, name) => {
   const items = value as readonly string[];
   if (items.length === 0 || (items.length === 1 && items[0] === "*")) return undefined;
   if (items.every((item) => /^\d+:\d+$/.test(item))) return undefined;
-  return "must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...";
+  return `${name} must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...`;
 };

@@ -367,8 +367,10 @@ export function findTopicConfigError(config: Config, configs: ReadonlyMap<string
     if (setting === undefined) continue;
     const parsed = parseSetting(setting.type, text);
     if (!parsed.ok) return `Invalid value ${text} for configuration ${name}: ${parsed.message}`;
-    const complaint = setting.check?.(parsed.value);
-    if (complaint !== undefined) return `Invalid value ${showParsed(parsed.value)} for configuration ${name}: ${complaint}`;
+    const found = setting.check?.(parsed.value, name);
+    if (found === undefined) continue;
+    const { shown, complaint } = typeof found === "string" ? { shown: showParsed(parsed.value), complaint: found } : found;
+    return `Invalid value ${shown} for configuration ${name}: ${complaint}`;
   }
   const minLag = BigInt(getEffectiveTopicSetting(config, configs, "min.compaction.lag.ms"));
   const maxLag = BigInt(getEffectiveTopicSetting(config, configs, "max.compaction.lag.ms"));
