@@ -173,7 +173,7 @@ describe("room", () => {
     const device = new MemoryWalDevice(deviceBytes(64));
     const { wal, clock, logger } = await openTestWal(device);
     let offset = 0;
-    while (tryAppend(wal, entryOf(STREAM_A, offset, makePayload(offset, 3000))) !== undefined) {
+    while (offset < 64 && tryAppend(wal, entryOf(STREAM_A, offset, makePayload(offset, 3000))) !== undefined) {
       offset += 1;
       wal.cut();
       await clock.endTurn();
@@ -223,6 +223,25 @@ describe("room", () => {
 });
 
 describe("ring and reads", () => {
+  test("memory of commits that are not durable is never reused, however much is appended", async () => {
+    const { wal, clock, device } = await openHeld(1024);
+    let offset = 0;
+    while (offset < 500 && tryAppend(wal, entryOf(STREAM_A, offset, makePayload(offset, 3_000))) !== undefined) {
+      offset += 1;
+      if (offset % 3 === 0) await clock.endTurn();
+    }
+    expect(offset).toBeGreaterThan(20);
+    expect(offset).toBeLessThan(64);
+    await clock.endTurn();
+    while (device.heldWrites > 0) {
+      device.complete(device.heldWrites - 1);
+      await settle();
+    }
+    const { wal: again, recovered } = await openTestWal(new MemoryWalDevice(device.capacityBytes, device.durableImage()));
+    expect(recovered.length).toBe(offset);
+    for (const entry of recovered) expect(await readRecovered(again, entry)).toEqual(makePayload(entry.baseOffset, 3_000));
+  });
+
   test("a payload is seen in the ring until its blocks are reused, and read from the device after that", async () => {
     const { wal, clock } = await openTestWal(new MemoryWalDevice(deviceBytes(1024)));
     const payload = makePayload(1, 5_000);
