@@ -116,11 +116,13 @@ export function decodeOutcomes(bytes: Uint8Array): ChangeOutcome[] {
 function encodeOutcome(writer: ByteWriter, outcome: ChangeOutcome): void {
   switch (outcome.kind) {
     case "done":
-      return writer.u8(KIND.done);
+      writer.u8(KIND.done);
+      return;
     case "topic":
       writer.u8(KIND.topic);
       writer.u8(TOPIC_OUTCOMES.indexOf(outcome.outcome));
-      return writer.string(outcome.message);
+      writer.string(outcome.message);
+      return;
     case "ranges":
       writer.u8(KIND.ranges);
       writer.varint(outcome.accepted.length);
@@ -129,11 +131,13 @@ function encodeOutcome(writer: ByteWriter, outcome: ChangeOutcome): void {
     case "producer-ids":
       writer.u8(KIND.producerIds);
       writer.varint(outcome.firstId);
-      return writer.varint(outcome.count);
+      writer.varint(outcome.count);
+      return;
     case "refused":
       writer.u8(KIND.refused);
       writer.string(outcome.code);
-      return writer.string(outcome.message);
+      writer.string(outcome.message);
+      return;
   }
 }
 

@@ -76,7 +76,8 @@ export class LogKeeper {
     const { log, nodeId, brokerEpoch, isReigning, snapshotEverySlots } = this.#deps;
     const current = log.image.getBroker(nodeId)?.brokerEpoch;
     if (current !== brokerEpoch) {
-      return this.#end(fencedTrouble(`another process registered as broker ${nodeId} in slot ${current}`));
+      this.#end(fencedTrouble(`another process registered as broker ${nodeId} in slot ${current}`));
+      return;
     }
     const slots = log.image.slot - log.snapshots.newestSlot;
     const isDue = slots >= snapshotEverySlots || log.bytesSinceSnapshot >= SNAPSHOT_EVERY_BYTES;

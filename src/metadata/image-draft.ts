@@ -120,36 +120,50 @@ export class ImageDraft {
   apply(record: MetadataRecord): void {
     switch (record.type) {
       case "controller-elected":
-        return this.#electController(record);
+        this.#electController(record);
+        return;
       case "broker-registered":
-        return this.#registerBroker(record);
+        this.#registerBroker(record);
+        return;
       case "wal-opened":
-        return this.#openWal(record);
+        this.#openWal(record);
+        return;
       case "topic-created":
-        return this.#createTopic(record);
+        this.#createTopic(record);
+        return;
       case "topic-deleted":
-        return this.#deleteTopic(record.topicId);
+        this.#deleteTopic(record.topicId);
+        return;
       case "partitions-added":
-        return this.#addPartitions(record.topicId, record.placements);
+        this.#addPartitions(record.topicId, record.placements);
+        return;
       case "partition-owner":
-        return this.#setOwner(record);
+        this.#setOwner(record);
+        return;
       case "object-committed":
-        return this.#commitObject(record);
+        this.#commitObject(record);
+        return;
       case "objects-removed":
         for (const key of record.objectKeys) this.#removeObject(key);
         return;
       case "object-written-off":
-        return this.#writeOffObject(record);
+        this.#writeOffObject(record);
+        return;
       case "log-start-offset":
-        return this.#raiseLogStart(record);
+        this.#raiseLogStart(record);
+        return;
       case "topic-config":
-        return this.#setTopicConfig(record);
+        this.#setTopicConfig(record);
+        return;
       case "producer-id-block":
-        return this.#takeProducerIds(record);
+        this.#takeProducerIds(record);
+        return;
       case "feature-level":
-        return this.#setFeature(record);
+        this.#setFeature(record);
+        return;
       case "change-outcome":
-        return this.#keepOutcome(record);
+        this.#keepOutcome(record);
+        return;
     }
   }
 

@@ -66,40 +66,49 @@ export class ImageLoader {
     switch (kind) {
       case ENTITY.controller:
         this.#controller = readController(reader);
-        return this.#count(kind, controllerBody(this.#controller));
+        this.#count(kind, controllerBody(this.#controller));
+        return;
       case ENTITY.counters:
         this.#counters = readCounters(reader);
-        return this.#count(kind, countersBody(this.#counters));
+        this.#count(kind, countersBody(this.#counters));
+        return;
       case ENTITY.feature: {
         const name = reader.string();
         const level = reader.varint();
         this.#features.set(name, level);
-        return this.#count(kind, featureBody(name, level));
+        this.#count(kind, featureBody(name, level));
+        return;
       }
       case ENTITY.broker: {
         const broker = readBroker(reader);
         this.#brokers.set(broker.nodeId, broker);
-        return this.#count(kind, brokerBody(broker));
+        this.#count(kind, brokerBody(broker));
+        return;
       }
       case ENTITY.wal: {
         const wal = readWal(reader);
         this.#wals.set(wal.walId, wal);
-        return this.#count(kind, walBody(wal));
+        this.#count(kind, walBody(wal));
+        return;
       }
       case ENTITY.object: {
         const state = readObject(reader);
         this.#objects.set(state.object.number, state);
-        return this.#count(kind, objectBody(state));
+        this.#count(kind, objectBody(state));
+        return;
       }
       case ENTITY.topic: {
         const view = readTopic(reader);
         this.#topics.set(view.topicId, { view, partitions: [] });
-        return this.#count(kind, topicBody(view));
+        this.#count(kind, topicBody(view));
+        return;
       }
       case ENTITY.partition:
-        return this.#addPartition(reader);
+        this.#addPartition(reader);
+        return;
       case ENTITY.range:
-        return this.#addRange(reader);
+        this.#addRange(reader);
+        return;
       default:
         throw new DamagedBytes(`entity kind ${kind}`);
     }

@@ -287,7 +287,7 @@ function makeClient(options: S3StoreOptions, onServerDate: (dateMs: number) => v
       const { headers, method } = args.request as { headers: Record<string, string>; method: string };
       if (method === "PUT") headers["x-amz-content-sha256"] = "UNSIGNED-PAYLOAD";
       // Asked for by header and not by ChecksumMode: the SDK would verify in slow JavaScript what the addon verifies fast.
-      if (context["commandName"] === "GetObjectCommand") headers["x-amz-checksum-mode"] = "ENABLED";
+      if (context.commandName === "GetObjectCommand") headers["x-amz-checksum-mode"] = "ENABLED";
       return next(args);
     },
     { step: "build", name: "weirHeaders" },
@@ -296,7 +296,7 @@ function makeClient(options: S3StoreOptions, onServerDate: (dateMs: number) => v
     (next) => async (args) => {
       const answer = await next(args);
       const { headers } = answer.response as { headers?: Record<string, string> };
-      const dateMs = Date.parse(headers?.["date"] ?? "");
+      const dateMs = Date.parse(headers?.date ?? "");
       if (!Number.isNaN(dateMs)) onServerDate(dateMs);
       return answer;
     },

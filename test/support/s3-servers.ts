@@ -28,7 +28,7 @@ export interface FaultProxy extends AsyncDisposable {
 
 /** Why the server cannot run here; undefined when it can (the first use may build it, which takes minutes). */
 export function whyNoS3Server(kind: S3ServerKind): string | undefined {
-  const cache = process.env["S3_SERVER_CACHE"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "s3-servers");
+  const cache = process.env.S3_SERVER_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "s3-servers");
   if (Bun.which("bash") === null || Bun.which("curl") === null || Bun.which("openssl") === null) return "bash, curl and openssl are needed";
   const isBuilt = existsSync(cache) && new Bun.Glob(`${kind}-v*`).scanSync({ cwd: cache }).next().done === false;
   return isBuilt || Bun.which("go") !== null ? undefined : `no ${kind} in ${cache} and no go to build it`;
