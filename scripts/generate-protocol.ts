@@ -3,14 +3,16 @@
  * Generates src/protocol/messages/, error-codes.ts and api-ranges.ts from the jars of Apache Kafka, and the schemas that the codec tests
  * make random messages from. The results are committed; run it again only for another Kafka version.
  *
- *     bun scripts/generate-protocol.ts [--jars DIR]
+ *     bun scripts/generate-protocol.ts [--jars DIR] [--check]
  *
+ * --check writes nothing and fails when a committed file is not what the generator makes.
  * Without --jars the jars are fetched from Maven Central by `mvn`. The tables of error codes and advertised versions come from Kafka's
  * own enums, through a small Java program; without a JDK those two files stay as they are.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { type MessageDefinition, parseJsonWithComments, parseMessage, type RawMessage } from "./protocol/definitions.ts";
 import {
   type ApiPair,
@@ -26,7 +28,7 @@ import {
   recordName,
 } from "./protocol/emit-files.ts";
 import { readJar } from "./protocol/jar.ts";
-import { writeKafkaTables } from "./protocol/kafka-tables.ts";
+import { kafkaTables } from "./protocol/kafka-tables.ts";
 
 const KAFKA_VERSION = "4.4.0";
 /** Jars of coordinators, and the internal topic whose records each defines. */
@@ -39,9 +41,9 @@ const COORDINATORS = [
 const SLF4J = "org.slf4j:slf4j-api:1.7.36";
 const JARS = ["kafka-clients", ...COORDINATORS.map(({ jar }) => jar)];
 const ROOT = join(import.meta.dir, "..");
-const PROTOCOL = join(ROOT, "src/protocol");
-const MESSAGES = join(PROTOCOL, "messages");
-const SCHEMAS = join(ROOT, "test/unit/protocol/fixtures/message-schemas.json");
+const PROTOCOL = "src/protocol";
+const MESSAGES = `${PROTOCOL}/messages`;
+const SCHEMAS = "test/unit/protocol/fixtures/message-schemas.json";
 
 function jarPath(folder: string, name: string): string {
   return join(folder, `${name}-${KAFKA_VERSION}.jar`);
@@ -100,52 +102,81 @@ function schemaOf(raw: RawMessage): unknown {
   return JSON.parse(JSON.stringify(raw, (key, value: unknown) => (key === "about" || key === "entityType" ? undefined : value)));
 }
 
-async function main(): Promise<void> {
-  const at = process.argv.indexOf("--jars");
-  const given = at < 0 ? undefined : process.argv[at + 1];
-  if (at >= 0 && (given === undefined || !existsSync(jarPath(given, "kafka-clients")))) {
-    throw new Error(`--jars must name a folder with kafka-clients-${KAFKA_VERSION}.jar`);
-  }
-  const folder = given ?? fetchJars();
+/** Content of every generated file, by its path from the top of the repository. */
+async function generate(folder: string): Promise<Map<string, string>> {
+  const files = new Map<string, string>();
   const header = generatedHeader(KAFKA_VERSION);
-
-  rmSync(MESSAGES, { recursive: true, force: true });
-  mkdirSync(join(MESSAGES, "records"), { recursive: true });
-  mkdirSync(join(MESSAGES, "data"), { recursive: true });
+  const put = (path: string, text: string): void => void files.set(`${MESSAGES}/${path}`, text);
   const clients = await loadMessages(jarPath(folder, "kafka-clients"));
   const schemas: unknown[] = clients.map(({ raw }) => schemaOf(raw));
   const messages = clients.map(({ message }) => message);
 
   const apis: ApiPair[] = pairUp(messages, "request", "response").map(([request, response]) => ({ request, response }));
-  for (const pair of apis) writeFileSync(join(MESSAGES, `${kebab(apiName(pair))}.ts`), emitApiFile(pair, header));
-  writeFileSync(join(MESSAGES, "index.ts"), emitIndex(apis, header));
-  const headers = messages.filter(({ kind }) => kind === "header");
-  writeFileSync(join(MESSAGES, "headers.ts"), emitDataFile(headers, header, "../"));
-  for (const message of messages.filter(({ kind }) => kind === "data")) {
-    writeFileSync(join(MESSAGES, "data", `${kebab(message.name)}.ts`), emitDataFile([message], header, "../../"));
-  }
+  for (const pair of apis) put(`${kebab(apiName(pair))}.ts`, emitApiFile(pair, header));
+  put("index.ts", emitIndex(apis, header));
+  put("headers.ts", emitDataFile(ofKind(messages, "header"), header, "../"));
+  for (const message of ofKind(messages, "data")) put(`data/${kebab(message.name)}.ts`, emitDataFile([message], header, "../../"));
 
-  const folders: { topic: string; pairs: RecordPair[] }[] = [];
+  const topics: { topic: string; pairs: RecordPair[] }[] = [];
   for (const { jar, topic } of COORDINATORS) {
     const loaded = await loadMessages(jarPath(folder, jar));
     schemas.push(...loaded.map(({ raw }) => schemaOf(raw)));
-    const pairs = pairUp(
-      loaded.map(({ message }) => message),
-      "coordinator-key",
-      "coordinator-value",
-    ).map(([key, value]) => ({ key, value }));
-    for (const pair of pairs) writeFileSync(join(MESSAGES, "records", `${kebab(recordName(pair))}.ts`), emitRecordFile(pair, header));
-    folders.push({ topic, pairs });
+    const definitions = loaded.map(({ message }) => message);
+    const pairs = pairUp(definitions, "coordinator-key", "coordinator-value").map(([key, value]) => ({ key, value }));
+    for (const pair of pairs) put(`records/${kebab(recordName(pair))}.ts`, emitRecordFile(pair, header));
+    topics.push({ topic, pairs });
   }
-  writeFileSync(join(MESSAGES, "records", "index.ts"), emitRecordIndex(folders, header));
+  put("records/index.ts", emitRecordIndex(topics, header));
 
-  mkdirSync(join(SCHEMAS, ".."), { recursive: true });
-  writeFileSync(SCHEMAS, `[\n${schemas.map((schema) => JSON.stringify(schema)).join(",\n")}\n]\n`);
-  writeKafkaTables(folder, PROTOCOL, header);
-  if (given === undefined) rmSync(folder, { recursive: true, force: true });
-  console.log(
-    `${apis.length} APIs, ${folders.reduce((sum, { pairs }) => sum + pairs.length, 0)} records, ${readdirSync(MESSAGES).length} files`,
-  );
+  files.set(SCHEMAS, `[\n${schemas.map((schema) => JSON.stringify(schema)).join(",\n")}\n]\n`);
+  for (const [name, text] of kafkaTables(folder, header)) files.set(`${PROTOCOL}/${name}`, text);
+  return files;
+}
+
+function ofKind(messages: readonly MessageDefinition[], kind: MessageDefinition["kind"]): MessageDefinition[] {
+  return messages.filter((message) => message.kind === kind);
+}
+
+/** Paths of committed files that are not what the generator makes, or that it no longer makes. */
+async function staleFiles(files: ReadonlyMap<string, string>): Promise<string[]> {
+  const stale: string[] = [];
+  for (const [path, text] of files) {
+    const file = Bun.file(join(ROOT, path));
+    if (!(await file.exists()) || (await file.text()) !== text) stale.push(path);
+  }
+  if (existsSync(join(ROOT, MESSAGES))) {
+    for (const entry of readdirSync(join(ROOT, MESSAGES), { recursive: true, encoding: "utf8" })) {
+      const path = `${MESSAGES}/${entry}`;
+      if (path.endsWith(".ts") && !files.has(path)) stale.push(path);
+    }
+  }
+  return stale;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { jars: { type: "string" }, check: { type: "boolean", default: false } } });
+  if (values.jars !== undefined && !existsSync(jarPath(values.jars, "kafka-clients"))) {
+    throw new Error(`--jars must name a folder with kafka-clients-${KAFKA_VERSION}.jar`);
+  }
+  const folder = values.jars ?? fetchJars();
+  let files: Map<string, string>;
+  try {
+    files = await generate(folder);
+  } finally {
+    if (values.jars === undefined) rmSync(folder, { recursive: true, force: true });
+  }
+  const stale = await staleFiles(files);
+  if (values.check) {
+    for (const path of stale) console.error(`${path} is not what the generator makes`);
+    process.exitCode = stale.length === 0 ? 0 : 1;
+    return;
+  }
+  for (const path of stale) {
+    const text = files.get(path);
+    if (text === undefined) rmSync(join(ROOT, path));
+    else await Bun.write(join(ROOT, path), text);
+  }
+  console.log(`${files.size} files, ${stale.length} changed`);
 }
 
 await main();

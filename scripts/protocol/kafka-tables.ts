@@ -1,5 +1,4 @@
-/** Writes error-codes.ts and api-ranges.ts from what KafkaTables.java prints of Kafka's own enums. */
-import { writeFileSync } from "node:fs";
+/** Makes error-codes.ts and api-ranges.ts from what KafkaTables.java prints of Kafka's own enums. */
 import { join } from "node:path";
 
 interface ErrorRow {
@@ -20,10 +19,11 @@ interface RangeRow {
   readonly clusterAction: boolean;
 }
 
-export function writeKafkaTables(jarFolder: string, folder: string, header: string): void {
+/** Content of the files by name; none without a JDK. */
+export function kafkaTables(jarFolder: string, header: string): Map<string, string> {
   if (Bun.which("java") === null) {
     console.warn("no JDK: error-codes.ts and api-ranges.ts are left as they are");
-    return;
+    return new Map();
   }
   const { exitCode, stdout } = Bun.spawnSync(["java", "-cp", join(jarFolder, "*"), join(import.meta.dir, "KafkaTables.java")], {
     stderr: "inherit",
@@ -36,8 +36,10 @@ export function writeKafkaTables(jarFolder: string, folder: string, header: stri
     .map((line) => JSON.parse(line) as ErrorRow | RangeRow);
   const errors = rows.filter((row) => row.table === "error").sort((a, b) => a.code - b.code);
   const ranges = rows.filter((row) => row.table === "range").sort((a, b) => a.key - b.key);
-  writeFileSync(join(folder, "error-codes.ts"), header + errorCodes(errors));
-  writeFileSync(join(folder, "api-ranges.ts"), header + apiRanges(ranges));
+  return new Map([
+    ["error-codes.ts", header + errorCodes(errors)],
+    ["api-ranges.ts", header + apiRanges(ranges)],
+  ]);
 }
 
 function errorCodes(rows: readonly ErrorRow[]): string {

@@ -29,6 +29,7 @@ import org.apache.kafka.common.record.internal.MemoryRecords;
  * Kafka's own message classes as an oracle. Arguments: input file, output file. Input: commands until the end of the file, each a byte:
  *   'R' class version length bytes   parse, check that all was consumed, serialise again
  *   'G' class version seed           make a random message of that version and serialise it
+ *   'N' class version                serialise a message as its constructor makes it
  * (class: UTF as DataInput has it; version int16; length int32; seed int64). Output per command: byte 1, length int32, bytes; or byte 0,
  * length int32, what went wrong.
  */
@@ -45,9 +46,9 @@ public class ProtocolOracle {
                 int status = 1;
                 try {
                     Message message = newMessage(name);
-                    if (input == null) {
+                    if (command == 'G') {
                         new Generator(new Random(seed)).fill(message, schemaOf(message.getClass(), version));
-                    } else {
+                    } else if (command == 'R') {
                         ByteBuffer buffer = ByteBuffer.wrap(input);
                         message.read(new ByteBufferAccessor(buffer), version);
                         if (buffer.hasRemaining()) throw new IllegalStateException(buffer.remaining() + " bytes not consumed");

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader } from "../../../src/protocol/reader.ts";
 import { Writer } from "../../../src/protocol/writer.ts";
-import { type Codec, codecs, encode } from "../../unit/protocol/codecs.ts";
+import { type Codec, codecs, encode, newMessage } from "../../unit/protocol/codecs.ts";
 import { definitionOf, randomMessage } from "../../unit/protocol/random-message.ts";
 import { SeededRandom } from "../../unit/protocol/seeded-random.ts";
 import { findKafkaJars } from "./kafka-jars.ts";
@@ -111,6 +111,28 @@ describe.skipIf("missing" in jars)(`Kafka's message classes${"missing" in jars ?
         }
       });
       expect(wrong.slice(0, 20)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "have the same defaults in every version",
+    async () => {
+      const commands = new Writer(1 << 16);
+      const sent: { readonly label: string; readonly text: string }[] = [];
+      for (const codec of codecs) {
+        const message = await newMessage(codec.name);
+        for (let version = codec.minVersion; version <= codec.maxVersion; version++) {
+          sent.push({ label: `${codec.name} v${version}`, text: hex(encode(codec, message, version)) });
+          commands.writeInt8("N".charCodeAt(0));
+          writeUtf(commands, javaClass(codec.name));
+          commands.writeInt16(version);
+        }
+      }
+      const answers = await ask(commands);
+      const got = answers.map(({ ok, bytes }, i) => ({ label: sent[i]?.label, text: ok ? hex(bytes) : textOf(answers[i]) }));
+      expect(got.filter(({ text }, i) => text !== sent[i]?.text)).toEqual([]);
+      expect(got.length).toBe(sent.length);
     },
     TIMEOUT_MS,
   );

@@ -6,7 +6,7 @@ import { consumerOffsetsRecords, shareGroupStateRecords, transactionStateRecords
 import type { Reader } from "../../../src/protocol/reader.ts";
 import type { Writer } from "../../../src/protocol/writer.ts";
 import { Writer as WriterClass } from "../../../src/protocol/writer.ts";
-import { definitionsOfKind, type Message } from "./random-message.ts";
+import { definitionOf, definitionsOfKind, type Message } from "./random-message.ts";
 
 export interface Codec {
   readonly name: string;
@@ -66,4 +66,14 @@ export function encode(codec: Codec, message: Message | unknown, version: number
   const writer = new WriterClass(64);
   codec.write(writer, message, version);
   return new Uint8Array(writer.toBytes());
+}
+
+/** The message as `newX()` makes it. */
+export async function newMessage(name: string): Promise<unknown> {
+  const { kind } = definitionOf(name);
+  const base = kebab(name.replace(kind === "request" || kind === "response" ? /(Request|Response)$/ : /(Key|Value)$/, ""));
+  const folder = kind === "data" ? "data/" : kind.startsWith("coordinator") ? "records/" : "";
+  const file =
+    kind === "header" ? headers : await import(`../../../src/protocol/messages/${folder}${kind === "data" ? kebab(name) : base}.ts`);
+  return (file as unknown as Record<string, () => unknown>)[`new${name}`]!();
 }
