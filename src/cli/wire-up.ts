@@ -16,7 +16,7 @@ import { Trouble } from "../base/trouble.ts";
 import type { Config, ListenerConfig } from "../config/config.ts";
 import type { HttpServer } from "../console/http-server.ts";
 import type { BrokerMetadata } from "../controller/broker-metadata.ts";
-import { type OpenedCluster, openClusterMetadata } from "../controller/open-cluster-metadata.ts";
+import { type OpenClusterOptions, type OpenedCluster, openClusterMetadata } from "../controller/open-cluster-metadata.ts";
 import type { ObjectStore } from "../objectstore/object-store.ts";
 import { probeConditionalWrites } from "../objectstore/probe-store.ts";
 import { ATTRIBUTES_AT, CODEC_MASK, CODEC_NONE } from "../partition/batch-layout.ts";
@@ -73,7 +73,9 @@ export async function buildBroker(config: Config, world: World): Promise<Broker>
     deviceUndo.forget();
     undo.push(() => opened.wal.close());
 
-    const broker = new Broker(assemble({ config, world, store, metadata, opened, server, http, wasKnown }));
+    const broker = new Broker(
+      assemble({ config, world, store, clusterStore: cluster.clusterStore, metadata, opened, server, http, wasKnown }),
+    );
     readiness.broker = broker;
     await broker.start({ version: world.version, listeners, advertised, walDescription: device.description, walId: header.walId });
     return broker;
@@ -130,21 +132,15 @@ async function readOrFormatHeader(config: Config, world: World, device: WalDevic
 const hashText = (hash: bigint): string => hash.toString(16);
 
 async function openCluster(config: Config, world: World, store: ObjectStore, header: WalHeader): Promise<OpenedCluster> {
-  const { claimedBy, metadataSlot } = header;
-  const cluster = await openClusterMetadata({
+  const { claimedBy } = header;
+  const options: OpenClusterOptions = {
     ...world,
     store,
     nodeId: config.nodeId,
-    ...(claimedBy === undefined
-      ? {}
-      : {
-          walHeader: {
-            clusterId: claimedBy.clusterId,
-            highestSlot: metadataSlot?.slot ?? 0,
-            imageHash: metadataSlot === undefined ? 0n : BigInt(`0x${metadataSlot.hash}`),
-          },
-        }),
-  });
+    ...(claimedBy === undefined ? {} : { walClusterId: claimedBy.clusterId }),
+  };
+  const cluster = await openClusterMetadata(options);
+  refuseBucketBehind(cluster, header, store);
   const { clusterId } = cluster.image;
   if (cluster.previous !== undefined) {
     await refuseLivingPeer({ clusterId, nodeId: config.nodeId, listeners: cluster.previous.listeners }, world.transport, world.clock);
@@ -156,6 +152,19 @@ async function openCluster(config: Config, world: World, store: ObjectStore, hea
     });
   }
   return cluster;
+}
+
+/** Before anything is written: the WAL remembers a slot that this bucket has not, or has otherwise. `openWal` checks again. */
+function refuseBucketBehind({ image }: OpenedCluster, { walId, metadataSlot: seen }: WalHeader, store: ObjectStore): void {
+  if (seen === undefined || seen.slot < image.slot) return;
+  if (seen.slot === image.slot && seen.hash === hashText(image.hash)) return;
+  throw new Trouble({
+    code: "bucket-behind",
+    message: `${store.description} ends at metadata slot ${image.slot}, and the WAL ${walId} has seen ${seen.slot === image.slot ? "another" : "slot"} ${seen.slot}`,
+    remedy: "the bucket is an older copy or another one: point object.store at the one that this WAL was used with",
+    retryable: false,
+    exitCode: 2,
+  });
 }
 
 /** A listener on port 0 is advertised with the port it got. */
@@ -208,6 +217,8 @@ interface AssembleStep {
   readonly config: Config;
   readonly world: World;
   readonly store: ObjectStore;
+  /** The part of the store that is this cluster's. */
+  readonly clusterStore: ObjectStore;
   readonly metadata: BrokerMetadata;
   readonly opened: OpenedWal;
   readonly server: KafkaServer;
@@ -215,13 +226,13 @@ interface AssembleStep {
   readonly wasKnown: boolean;
 }
 
-function assemble({ config, world, store, metadata, opened, server, http, wasKnown }: AssembleStep): BrokerParts {
+function assemble({ config, world, store, clusterStore, metadata, opened, server, http, wasKnown }: AssembleStep): BrokerParts {
   const { wal, recovered, damage } = opened;
   const storage = new LocalStorage({
     ...world,
     wal,
     recovered,
-    store,
+    store: clusterStore,
     committedPosition: committedPosition(metadata, wasKnown),
     commits: metadata,
     ranges: metadata.committedRanges,

@@ -50,6 +50,7 @@ export function startHttpServer(place: { readonly host: string; readonly port: n
     const server = Bun.serve({
       hostname: place.host === "" ? "::" : place.host,
       port: place.port,
+      reusePort: false,
       fetch: (request) => answer(request, sources),
       error: () => new Response("this request could not be answered\n", { status: 500, headers: TEXT }),
       development: false,
