@@ -10,6 +10,7 @@ import { inspectWalDevice, NativeWalDevice, openNativeWalDevice } from "../../..
 import { canUseLoopDevices, LoopDevice, noLoopDevices } from "../../../support/loop-device.ts";
 import { TemporaryFolder } from "../../../support/temporary.ts";
 import { isRoot, testIf } from "../../../support/tools.ts";
+import { deviceBytes, entryOf, makePayload, openTestWal, type TestWal, TOPIC_A } from "./wal-harness.ts";
 
 const addon = loadAddon();
 const mebibyte = 2 ** 20;
@@ -131,5 +132,35 @@ describe("errors of the device under a running WAL", () => {
       },
     };
     expect(() => inspectWalDevice({ ...addon, ...broken }, "/dev/example")).toThrow(AssertionFailure);
+  });
+});
+
+describe("a WAL on a real file", () => {
+  test("recovers everything it released, byte for byte, after it was opened anew", async () => {
+    using folder = new TemporaryFolder("wal-device");
+    const path = join(folder.path, "wal");
+    const open = (): Promise<TestWal> => {
+      const device = openNativeWalDevice(addon, { path, kind: "file", createSizeBytes: deviceBytes(4096), writeDepth: 4 });
+      return openTestWal(device, { ring: addon.mapRing(mebibyte), crc32c: addon.crc32c });
+    };
+    const stream = { topicId: TOPIC_A, partition: 0 };
+    const count = 400;
+    const payloadOf = (offset: number): Uint8Array => makePayload(offset, 1 + ((offset * 997) % 20_000));
+    const first = await open();
+    for (let offset = 0; offset < count; offset++) {
+      const payload = payloadOf(offset);
+      const reservation = await first.wal.reserve(payload.length, 1);
+      first.wal.append(entryOf(stream, offset, payload), reservation);
+      reservation.release();
+      const durable = first.wal.whenDurable();
+      await first.clock.endTurn();
+      if (offset % 8 === 7) await durable;
+    }
+    await first.wal.close();
+    const second = await open();
+    expect(second.damage).toBeUndefined();
+    expect(second.recovered.map((entry) => entry.baseOffset)).toEqual(Array.from({ length: count }, (_, offset) => offset));
+    for (const entry of second.recovered) expect(await second.wal.read(entry.location, entry)).toEqual(payloadOf(entry.baseOffset));
+    await second.wal.close();
   });
 });
