@@ -140,7 +140,8 @@ export function blocksFor(bytes: number): number {
 
 /** Byte offset on the device of an LSN. The one place that knows the lap arithmetic. */
 export function deviceOffsetOf(lsn: number, layout: { readonly capacityBlocks: number; readonly dataStartBlock: number }): number {
-  return assertSafe((layout.dataStartBlock + (lsn % layout.capacityBlocks)) * WAL_BLOCK_BYTES, "device offset");
+  const place = assertSafe(lsn, "LSN") % layout.capacityBlocks;
+  return assertSafe((layout.dataStartBlock + place) * WAL_BLOCK_BYTES, "device offset");
 }
 
 /** Data blocks that a device of this size has room for; 0 when it is too small to be a WAL. */
