@@ -104,7 +104,10 @@ export interface ApiRange {
   readonly clusterAction: boolean;
 }
 
-/** What Kafka advertises on a broker listener, in order of key. */
+/**
+ * What Kafka advertises on a broker listener, in order of key; GetTelemetrySubscriptions and PushTelemetry only when a plugin that receives
+ * client metrics is configured.
+ */
 // biome-ignore format: a table
 export const apiRanges: readonly ApiRange[] = [
 ${table}

@@ -13,7 +13,10 @@ export interface ApiRange {
   readonly clusterAction: boolean;
 }
 
-/** What Kafka advertises on a broker listener, in order of key. */
+/**
+ * What Kafka advertises on a broker listener, in order of key; GetTelemetrySubscriptions and PushTelemetry only when a plugin that receives
+ * client metrics is configured.
+ */
 // biome-ignore format: a table
 export const apiRanges: readonly ApiRange[] = [
   { key: 0, name: "Produce", minVersion: 0, maxVersion: 13, unstableMaxVersion: null, clusterAction: false },

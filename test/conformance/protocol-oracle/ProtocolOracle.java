@@ -29,6 +29,7 @@ import org.apache.kafka.common.record.internal.MemoryRecords;
  * Kafka's own message classes as an oracle. Arguments: input file, output file. Input: commands until the end of the file, each a byte:
  *   'R' class version length bytes   parse, check that all was consumed, serialise again
  *   'G' class version seed           make a random message of that version and serialise it
+ *   'C' class version length bytes target version   parse, and serialise in another version
  *   'N' class version                serialise a message as its constructor makes it
  * (class: UTF as DataInput has it; version int16; length int32; seed int64). Output per command: byte 1, length int32, bytes; or byte 0,
  * length int32, what went wrong.
@@ -40,7 +41,8 @@ public class ProtocolOracle {
             for (int command = in.read(); command >= 0; command = in.read()) {
                 String name = in.readUTF();
                 short version = in.readShort();
-                byte[] input = command == 'R' ? in.readNBytes(in.readInt()) : null;
+                byte[] input = command == 'R' || command == 'C' ? in.readNBytes(in.readInt()) : null;
+                short target = command == 'C' ? in.readShort() : version;
                 long seed = command == 'G' ? in.readLong() : 0;
                 byte[] answer;
                 int status = 1;
@@ -48,12 +50,12 @@ public class ProtocolOracle {
                     Message message = newMessage(name);
                     if (command == 'G') {
                         new Generator(new Random(seed)).fill(message, schemaOf(message.getClass(), version));
-                    } else if (command == 'R') {
+                    } else if (input != null) {
                         ByteBuffer buffer = ByteBuffer.wrap(input);
                         message.read(new ByteBufferAccessor(buffer), version);
                         if (buffer.hasRemaining()) throw new IllegalStateException(buffer.remaining() + " bytes not consumed");
                     }
-                    answer = serialize(message, version);
+                    answer = serialize(message, target);
                 } catch (Throwable failure) {
                     status = 0;
                     answer = failure.toString().getBytes("UTF-8");

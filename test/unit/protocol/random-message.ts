@@ -38,6 +38,8 @@ const ZERO_UUID = "AAAAAAAAAAAAAAAAAAAAAA";
 
 export interface RandomMessageOptions {
   readonly unknownTags: boolean;
+  /** Probability of a field keeping its default. */
+  readonly defaults?: number;
 }
 
 export function randomMessage(
@@ -64,7 +66,7 @@ export function randomMessage(
   }
 
   function randomField(field: FieldDefinition, depth: number): unknown {
-    if (field.tagged !== undefined && random.chance(0.5)) return defaultOf(field);
+    if (random.chance(options.defaults ?? (field.tagged === undefined ? 0 : 0.5))) return defaultOf(field);
     if (contains(field.nullable, version) && random.chance(0.2)) return null;
     if (field.type.kind !== "array") return randomElement(field.type, depth);
     const { element } = field.type;
