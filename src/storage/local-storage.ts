@@ -71,6 +71,7 @@ export class LocalStorage implements Storage {
   private readonly uploader: Uploader;
   /** Private memory by purpose: each is 0 when nothing is under way. */
   private readonly sliceBudget: MemoryBudget;
+  private readonly loadBudget: MemoryBudget;
   private readonly fetchBudget: MemoryBudget;
   private readonly uploadBudget: MemoryBudget;
   private readonly open = new Map<StreamKey, LocalStream>();
@@ -86,7 +87,8 @@ export class LocalStorage implements Storage {
     this.recovered = new RecoveredTails(options.recovered, options.ranges);
     this.retained = new RetainedTails(wal, options.maxRetainedBatches ?? 1_000_000);
     this.sliceBudget = new MemoryBudget(Math.max(Math.floor(options.catchUpMemoryBytes / 2), 1));
-    this.fetchBudget = new MemoryBudget(Math.max(Math.floor(options.catchUpMemoryBytes / 2), SEGMENT_TAIL_BYTES));
+    this.loadBudget = new MemoryBudget(Math.max(Math.floor(options.catchUpMemoryBytes / 4), 1));
+    this.fetchBudget = new MemoryBudget(Math.max(Math.floor(options.catchUpMemoryBytes / 4), SEGMENT_TAIL_BYTES));
     const maxParallelUploads = options.maxParallelUploads ?? 4;
     this.uploadBudget = new MemoryBudget(maxParallelUploads * PartBuilder.memoryBytes(options.uploadSizeBytes));
     this.cache = new SegmentCache({
@@ -96,7 +98,13 @@ export class LocalStorage implements Storage {
       capacityBytes: options.blockCacheBytes,
       fetchBudget: this.fetchBudget,
     });
-    this.reader = new CatchUpReader({ wal, objects: new ObjectReader(options.ranges, this.cache), budget: this.sliceBudget });
+    this.reader = new CatchUpReader({
+      wal,
+      objects: new ObjectReader(options.ranges, this.cache),
+      clock: options.clock,
+      sliceBudget: this.sliceBudget,
+      loadBudget: this.loadBudget,
+    });
     this.retry = new StoreRetry(options.clock, options.random, options.logger);
     this.uploader = new Uploader({
       ...options,
@@ -142,7 +150,7 @@ export class LocalStorage implements Storage {
 
   /** M12: bytes of private memory held by reads and uploads; 0 when every slice was released and no upload is under way. */
   get heldBytes(): number {
-    return this.sliceBudget.usedBytes + this.fetchBudget.usedBytes + this.uploadBudget.usedBytes;
+    return this.sliceBudget.usedBytes + this.loadBudget.usedBytes + this.fetchBudget.usedBytes + this.uploadBudget.usedBytes;
   }
 
   tryReserve(bytes: number, batches: number): Reservation | undefined {

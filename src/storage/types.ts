@@ -82,7 +82,10 @@ export interface Stream {
 
   /** Synchronous read from the ring from the batch that contains `fromOffset`; undefined when the first batch is not in the ring ("needs `read`"). Empty slice: nothing below the limit. */
   tryRead(fromOffset: number, limits: ReadLimits): RecordsSlice | undefined;
-  /** As tryRead, from ring, WAL device, block cache or object store; waits for the catch-up budget. Rejects with a Trouble. */
+  /**
+   * As tryRead, from ring, WAL device, block cache or object store; waits for the catch-up budget, a bounded time. Rejects with a Trouble ("catch-up-busy",
+   * retryable, when slices held elsewhere leave no memory), or with `signal.reason`.
+   */
   read(fromOffset: number, limits: ReadLimits, signal?: AbortSignal): Promise<RecordsSlice>;
 
   /**

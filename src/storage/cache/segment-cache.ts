@@ -53,6 +53,11 @@ export class SegmentCache {
     return this.blockFlights.size + this.indexFlights.size;
   }
 
+  /** There is room to fetch what nobody waits for yet. */
+  get canReadAhead(): boolean {
+    return this.fetchBudget.usedBytes * 2 <= this.fetchBudget.capacityBytes;
+  }
+
   peekIndex(objectKey: string): SegmentIndex | undefined {
     return this.indexes.get(objectKey);
   }

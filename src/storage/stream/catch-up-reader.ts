@@ -1,7 +1,12 @@
 /**
  * Reads that the ring cannot serve: WAL device, block cache, object store, in this order. Everything it hands out is private memory charged to
  * the catch-up budget, so that cold scans contend with each other and never with the tail.
+ *
+ * An answer that is being put together may hold several slices, and wait for one more: waits for the slice budget end with Trouble "catch-up-busy", so that
+ * such answers cannot hold each other up for ever. Slices of the tail that the ring has left behind are loaded when they head their connection's output; they have
+ * a budget of their own, which is freed by sending alone.
  */
+import type { Clock } from "../../base/clock.ts";
 import { Trouble } from "../../base/trouble.ts";
 import type { MemoryBudget, MemoryLease } from "../cache/memory-budget.ts";
 import type { ReadLimits, RecordsSlice, StreamId } from "../types.ts";
@@ -17,6 +22,7 @@ const FIRST_CLAIM_MAX_BYTES = 4 * 1024 * 1024;
 /** Small batches that one read takes from the device: each is a device read of its own. */
 const DEVICE_READ_BATCHES = 128;
 const DEVICE_READ_DEPTH = 16;
+const BUDGET_WAIT_MS = 5_000;
 /** Times a read is planned again because the bytes moved (ring to device to object) under it. */
 const MOVE_ATTEMPTS = 8;
 
@@ -53,27 +59,33 @@ export function selectTail(
 export interface CatchUpReaderOptions {
   readonly wal: Wal;
   readonly objects: ObjectReader;
-  readonly budget: MemoryBudget;
+  readonly clock: Clock;
+  readonly sliceBudget: MemoryBudget;
+  readonly loadBudget: MemoryBudget;
 }
 
 export class CatchUpReader implements TailSource {
   readonly wal: Wal;
   readonly objects: ObjectReader;
-  private readonly budget: MemoryBudget;
+  private readonly clock: Clock;
+  private readonly sliceBudget: MemoryBudget;
+  private readonly loadBudget: MemoryBudget;
 
   constructor(options: CatchUpReaderOptions) {
     this.wal = options.wal;
     this.objects = options.objects;
-    this.budget = options.budget;
+    this.clock = options.clock;
+    this.sliceBudget = options.sliceBudget;
+    this.loadBudget = options.loadBudget;
   }
 
   /** Read-ahead never takes more than this of the cache for one consumer. */
   get maxWindowBytes(): number {
-    return Math.max(Math.floor(this.budget.capacityBytes / 8), 64 * 1024);
+    return Math.max(Math.floor(this.sliceBudget.capacityBytes / 8), 64 * 1024);
   }
 
-  claimCatchUpBytes(bytes: number): Promise<MemoryLease> {
-    return this.budget.acquire(bytes);
+  claimLoadBytes(bytes: number): Promise<MemoryLease> {
+    return this.loadBudget.acquire(bytes);
   }
 
   async read(
@@ -178,17 +190,18 @@ export class CatchUpReader implements TailSource {
     signal: AbortSignal | undefined,
   ): Promise<RecordsSlice> {
     const windowBytes = readAhead.take(fromOffset);
-    const maxBytes = Math.min(limits.maxBytes, FIRST_CLAIM_MAX_BYTES, this.budget.capacityBytes);
-    let lease = await this.acquire(maxBytes, signal);
+    const maxBytes = Math.min(limits.maxBytes, FIRST_CLAIM_MAX_BYTES, this.sliceBudget.capacityBytes);
+    let lease: MemoryLease | undefined = await this.acquire(maxBytes, signal);
     try {
       const selection = await this.objects.select(log.id, fromOffset, { ...limits, maxBytes, windowBytes });
-      if (selection.sizeBytes > lease.bytes) {
-        lease.release();
-        lease = await this.acquire(selection.sizeBytes, signal);
-      }
       if (selection.sizeBytes === 0) {
         lease.release();
         return emptySlice(fromOffset);
+      }
+      if (selection.sizeBytes > lease.bytes) {
+        lease.release();
+        lease = undefined;
+        lease = await this.acquire(selection.sizeBytes, signal);
       }
       const bytes = new Uint8Array(selection.sizeBytes);
       copySelection(selection, bytes);
@@ -197,13 +210,21 @@ export class CatchUpReader implements TailSource {
       if (next > 0) this.objects.prefetch(log.id, selection.nextOffset, limits.endOffset, next).catch(() => undefined);
       return new PrivateSlice(selection.firstOffset, selection.nextOffset, bytes, lease);
     } catch (error) {
-      lease.release();
+      lease?.release();
       throw error;
     }
   }
 
   private async acquire(bytes: number, signal: AbortSignal | undefined): Promise<MemoryLease> {
-    return await this.budget.acquire(Math.max(bytes, 1), signal);
+    const lease = signal?.aborted ? undefined : this.sliceBudget.tryAcquire(bytes);
+    if (lease !== undefined) return lease;
+    const tooLong = new AbortController();
+    const timer = this.clock.schedule(BUDGET_WAIT_MS, () => tooLong.abort(catchUpBusy()));
+    try {
+      return await this.sliceBudget.acquire(bytes, signal === undefined ? tooLong.signal : AbortSignal.any([signal, tooLong.signal]));
+    } finally {
+      timer.cancel();
+    }
   }
 
   /** TailSource: exactly the batches [firstOffset, nextOffset), wherever they lie by now: the first ones may be in objects alone, the last ones in the tail alone. */
@@ -236,6 +257,15 @@ function copySelection(selection: Selection, target: Uint8Array): void {
     target.set(block.bytes.subarray(start, end), position);
     position += end - start;
   }
+}
+
+function catchUpBusy(): Trouble {
+  return new Trouble({
+    code: "catch-up-busy",
+    message: `reads of older data have waited ${BUDGET_WAIT_MS} ms for memory`,
+    retryable: true,
+    remedy: "Raise catch.up.memory.bytes if this goes on.",
+  });
 }
 
 function streamUnreadable(id: StreamId, offset: number, committedEndOffset: number): Trouble {

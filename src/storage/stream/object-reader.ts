@@ -124,11 +124,11 @@ export class ObjectReader {
     return block === undefined ? undefined : { block, range };
   }
 
-  /** Brings what follows `offset` into the cache, up to `windowBytes` stored; stops at the first thing that does not work. */
+  /** Brings what follows `offset` into the cache, up to `windowBytes` stored; stops when others need the room, or at the first thing that does not work. */
   async prefetch(id: StreamId, fromOffset: number, endOffset: number, windowBytes: number): Promise<void> {
     let offset = fromOffset;
     let left = windowBytes;
-    while (left > 0 && offset < endOffset) {
+    while (left > 0 && offset < endOffset && this.cache.canReadAhead) {
       const located = await this.locate(id, offset, undefined);
       if (located === undefined) return;
       const entry = located.index.getBlock(located.blockNumber);

@@ -13,7 +13,7 @@ export type LoadTail = (log: StreamLog, firstOffset: number, nextOffset: number,
 
 export interface TailSource {
   readonly wal: Wal;
-  claimCatchUpBytes(bytes: number): Promise<MemoryLease>;
+  claimLoadBytes(bytes: number): Promise<MemoryLease>;
   readonly loadTail: LoadTail;
 }
 
@@ -75,7 +75,7 @@ export class TailSlice implements RecordsSlice {
 
   async load(): Promise<void> {
     if (this.loaded !== undefined || this.isReleased) return;
-    const lease = await this.source.claimCatchUpBytes(this.sizeBytes);
+    const lease = await this.source.claimLoadBytes(this.sizeBytes);
     try {
       const bytes = new Uint8Array(this.sizeBytes);
       await this.source.loadTail(this.log, this.firstOffset, this.nextOffset, bytes);

@@ -343,16 +343,24 @@ export class Uploader {
     const cutNumber = this.cutCount;
     if (this.committedCuts >= cutNumber) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const waiter: FlushWaiter = { cutNumber, resolve, reject };
-      this.flushWaiters.push(waiter);
-      signal?.addEventListener(
-        "abort",
-        () => {
-          this.flushWaiters = this.flushWaiters.filter((other) => other !== waiter);
-          reject(signal.reason);
+      const onAbort = () => {
+        this.flushWaiters = this.flushWaiters.filter((other) => other !== waiter);
+        reject(signal?.reason);
+      };
+      const settle = () => signal?.removeEventListener("abort", onAbort);
+      const waiter: FlushWaiter = {
+        cutNumber,
+        resolve: () => {
+          settle();
+          resolve();
         },
-        { once: true },
-      );
+        reject: (error) => {
+          settle();
+          reject(error);
+        },
+      };
+      this.flushWaiters.push(waiter);
+      signal?.addEventListener("abort", onAbort, { once: true });
     });
   }
 

@@ -172,6 +172,18 @@ test("catch-up memory is bounded: reads wait for slices to be released, and an a
   expect(world.storage.heldBytes).toBe(0);
 });
 
+test("M13: a read that waits too long for memory says so, and answers that hold slices cannot hold each other up for ever", async () => {
+  const { world, stream } = await openCold(4, 30, 3_000, { storage: { catchUpMemoryBytes: 200_000 } });
+  const limits = { ...NO_LIMIT, maxBytes: 100_000 };
+  const held = await drive(world.clock, stream.read(0, limits));
+  expect(held.sizeBytes).toBeGreaterThan(50_000);
+  await expect(drive(world.clock, stream.read(60, limits))).rejects.toMatchObject({ code: "catch-up-busy", retryable: true });
+  held.release();
+  (await drive(world.clock, stream.read(60, limits))).release();
+  await settleTurns(world.clock, 40);
+  expect(world.storage.heldBytes).toBe(0);
+});
+
 test("a batch larger than the whole catch-up budget is still read, alone", async () => {
   const { world, stream, model } = await openCold(1, 2, 12_000, { storage: { catchUpMemoryBytes: 8_000 } });
   expect(await expectBatches(await drive(world.clock, stream.read(0, { ...NO_LIMIT, maxBytes: 100 })), model, 0)).toBe(1);
