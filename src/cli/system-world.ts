@@ -34,7 +34,7 @@ export function makeSystemWorld(config: Config, logger: Logger, onBug: (error: u
     metrics,
     logger,
     jobs: new SystemJobs(),
-    transport: new BunTransport(),
+    transport: new BunTransport(onBug),
     crc32c: addon.crc32c,
     blockCodecs: addon,
     allocateRing: (capacityBytes) => addon.mapRing(capacityBytes),

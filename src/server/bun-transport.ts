@@ -35,7 +35,11 @@ export class BunTransport implements Transport {
   private readonly listeners = new Set<BunListener>();
   private openCount = 0;
 
-  constructor(descriptorLimit = readDescriptorLimit()) {
+  private readonly onBug: (error: unknown) => void;
+
+  /** `onBug`: something was thrown out of an event; the runtime would hand it to the socket's error handler, where nobody would see it. */
+  constructor(onBug: (error: unknown) => void, descriptorLimit = readDescriptorLimit()) {
+    this.onBug = onBug;
     this.limit = descriptorLimit;
     this.highestDescriptor = descriptorLimit - Math.min(RESERVED_DESCRIPTORS_MAX, Math.ceil(descriptorLimit / 4));
   }
@@ -46,15 +50,24 @@ export class BunTransport implements Transport {
     return listener;
   }
 
+  /** Runs an event handler; what it throws is a bug. */
+  guard(handler: () => void): void {
+    try {
+      handler();
+    } catch (error) {
+      this.onBug(error);
+    }
+  }
+
   async connect(host: string, port: number, events: ConnectionEvents): Promise<TransportConnection> {
     const socket = await Bun.connect<undefined>({
       hostname: host,
       port,
       data: undefined,
       socket: {
-        data: (_, chunk) => events.data(chunk),
-        drain: () => events.drained(),
-        close: () => events.ended(),
+        data: (_, chunk) => this.guard(() => events.data(chunk)),
+        drain: () => this.guard(() => events.drained()),
+        close: () => this.guard(() => events.ended()),
         error: () => {},
       },
     });
@@ -86,7 +99,8 @@ class BunConnection implements TransportConnection {
 
   constructor(socket: AnySocket) {
     this.socket = socket;
-    const host = socket.remoteAddress;
+    // A client that has reset the connection before it was accepted has no address any more, whatever the declared type says.
+    const host = (socket.remoteAddress as string | undefined) ?? "gone";
     this.remoteAddress = host.includes(":") ? `[${host}]:${socket.remotePort}` : `${host}:${socket.remotePort}`;
   }
 
@@ -151,11 +165,11 @@ class BunListener implements TransportListener {
       ...place,
       data: undefined,
       socket: {
-        open: (socket) => this.opened(socket),
-        data: (socket, chunk) => socket.data?.events.data(chunk),
-        drain: (socket) => socket.data?.events.drained(),
-        close: (socket) => this.closed(socket),
-        // An error is followed by `close`; without a handler the runtime would print it.
+        open: (socket) => this.transport.guard(() => this.opened(socket)),
+        data: (socket, chunk) => this.transport.guard(() => socket.data?.events.data(chunk)),
+        drain: (socket) => this.transport.guard(() => socket.data?.events.drained()),
+        close: (socket) => this.transport.guard(() => this.closed(socket)),
+        // A network error is followed by `close`; without a handler the runtime would print it.
         error: () => {},
       },
     });

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Kafka, logLevel } from "kafkajs";
 
 const repositoryRoot = join(import.meta.dir, "../../..");
 const mainFile = join(repositoryRoot, "src/main.ts");
@@ -59,8 +60,7 @@ async function startBroker(args: readonly string[]) {
     output += decoder.decode(value);
   }
   const port = Number(/listeners=PLAINTEXT:\/\/127\.0\.0\.1:(\d+)/.exec(output)?.[1]);
-  const end = async (): Promise<Ended> => {
-    child.kill("SIGTERM");
+  const ended = async (): Promise<Ended> => {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) break;
@@ -68,7 +68,11 @@ async function startBroker(args: readonly string[]) {
     }
     return { exitCode: await child.exited, stdout: output, stderr: await new Response(child.stderr).text() };
   };
-  return { port, end };
+  const end = (): Promise<Ended> => {
+    child.kill("SIGTERM");
+    return ended();
+  };
+  return { port, end, ended, signal: (name: "SIGSTOP" | "SIGCONT") => child.kill(name) };
 }
 
 function expectOneLine(ended: Ended, exitCode: number, words: readonly string[]): void {
@@ -186,6 +190,24 @@ describe.skipIf(!hasAddon)(`start${needsAddon}`, () => {
     expectOneLine(second, 1, ["node.id=1", `127.0.0.1:${first.port}`, "another node.id"]);
     expect((await first.end()).exitCode).toBe(0);
   }, 30_000);
+
+  test("a broker that slept while another took its node id is fenced: one line, exit code 70", async () => {
+    const store = ["--override", "object.store=file:./objects-fence", "--override", "ring.capacity.bytes=16MiB"];
+    const first = await startBroker([...quiet, ...store, "--override", "wal=file:./wal-fence-one?size=16MiB"]);
+    first.signal("SIGSTOP");
+    // Asleep it gives the new one no answer, so that looks like a dead machine.
+    const second = await startBroker([...quiet, ...store, "--override", "wal=file:./wal-fence-two?size=16MiB"]);
+    first.signal("SIGCONT");
+    // It looks at the log once a minute; a change of its own tells it at once.
+    const admin = new Kafka({ brokers: [`127.0.0.1:${first.port}`], logLevel: logLevel.NOTHING, retry: { retries: 0 } }).admin();
+    await admin.connect();
+    await admin.createTopics({ topics: [{ topic: "lost" }] }).catch(() => {});
+    await admin.disconnect().catch(() => {});
+    const ended = await first.ended();
+    expectOneLine(ended, 70, ["node"]);
+    expect(ended.stdout).toContain("broker.fenced");
+    expect((await second.end()).exitCode).toBe(0);
+  }, 60_000);
 
   test("a restart finds what it left", async () => {
     const place = [...quiet, "--override", "object.store=file:./objects-again", "--override", "wal=file:./wal-again?size=16MiB"];

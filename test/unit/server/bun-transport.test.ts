@@ -109,6 +109,36 @@ describe("running out of descriptors", () => {
   );
 });
 
+const failOnBug = (error: unknown): never => {
+  throw error;
+};
+
+describe("bugs", () => {
+  test("what an event handler throws is not lost", async () => {
+    const bug = Promise.withResolvers<unknown>();
+    const transport = new BunTransport(bug.resolve);
+    const listener = transport.listen(
+      { host: "127.0.0.1", port: 0, backlog: 5, maxConnections: 100 },
+      {
+        accept: () => ({
+          data: () => {
+            throw new Error("an assertion, say");
+          },
+          drained: () => {},
+          ended: () => {},
+        }),
+        paused: () => {},
+        resumed: () => {},
+      },
+    );
+    const client = await transport.connect("127.0.0.1", listener.port, { data: () => {}, drained: () => {}, ended: () => {} });
+    client.write(Buffer.from("x"));
+    expect(String(await bug.promise)).toContain("an assertion, say");
+    client.terminate();
+    listener.close();
+  });
+});
+
 describe("listening", () => {
   const silent = {
     accept: () => ({ data: () => {}, drained: () => {}, ended: () => {} }),
@@ -118,7 +148,7 @@ describe("listening", () => {
   const options = { host: "127.0.0.1", port: 0, backlog: 50, maxConnections: 100 };
 
   test("a port in use is a Trouble that names it", () => {
-    const transport = new BunTransport();
+    const transport = new BunTransport(failOnBug);
     const first = transport.listen(options, silent);
     try {
       expect(() => transport.listen({ ...options, port: first.port }, silent)).toThrow(`127.0.0.1:${first.port}: the port is in use`);
@@ -129,13 +159,13 @@ describe("listening", () => {
   });
 
   test("an address of another machine, a name that does not resolve", () => {
-    const transport = new BunTransport();
+    const transport = new BunTransport(failOnBug);
     expect(() => transport.listen({ ...options, host: "192.0.2.1" }, silent)).toThrow("192.0.2.1:0");
     expect(() => transport.listen({ ...options, host: "nowhere.invalid" }, silent)).toThrow("does not resolve");
   });
 
   test("an empty host listens on every interface", async () => {
-    const transport = new BunTransport();
+    const transport = new BunTransport(failOnBug);
     const accepted = Promise.withResolvers<string>();
     const listener = transport.listen(
       { ...options, host: "" },

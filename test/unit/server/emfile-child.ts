@@ -2,7 +2,7 @@
 import { BunTransport } from "../../../src/server/bun-transport.ts";
 
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
-const transport = new BunTransport();
+const transport = new BunTransport((error) => say({ event: "bug", reason: String(error) }));
 let open = 0;
 const listener = transport.listen(
   { host: "127.0.0.1", port: 0, backlog: 511, maxConnections: Number(process.argv[2] ?? 1_000_000) },

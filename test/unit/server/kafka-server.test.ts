@@ -7,6 +7,10 @@ import { PrometheusMetrics } from "../../../src/telemetry/prometheus-metrics.ts"
 import type { LogFields, Logger } from "../../../src/telemetry/telemetry.ts";
 import { answersIn, frameOf, makeDeferred, SERIAL_KEY, serialHandler, TEST_LIMITS, type TestResponse } from "./fakes.ts";
 
+const failOnBug = (error: unknown): never => {
+  throw error;
+};
+
 interface LogLine {
   readonly event: string;
   readonly message: string;
@@ -20,16 +24,14 @@ function makeServer(handlers: readonly ApiHandler[], memoryBytes = 16_000_000) {
   const metrics = new PrometheusMetrics();
   const server = new KafkaServer({
     clock: new SystemClock(),
-    transport: new BunTransport(),
+    transport: new BunTransport(failOnBug),
     logger,
     metrics,
     limits: TEST_LIMITS,
     requestMemoryBytes: memoryBytes,
     backlog: 4096,
     maxConnections: 100_000,
-    onBug: (error) => {
-      throw error;
-    },
+    onBug: failOnBug,
   });
   const [listener] = server.open([{ name: "PLAINTEXT", securityProtocol: "PLAINTEXT", host: "127.0.0.1", port: 0 }]);
   server.startServing(handlers);
@@ -120,14 +122,14 @@ describe("over real sockets", () => {
   test("connections made while the broker starts are answered when it serves", async () => {
     const server = new KafkaServer({
       clock: new SystemClock(),
-      transport: new BunTransport(),
+      transport: new BunTransport(failOnBug),
       logger: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
       metrics: new PrometheusMetrics(),
       limits: TEST_LIMITS,
       requestMemoryBytes: 1_000_000,
       backlog: 50,
       maxConnections: 100,
-      onBug: () => {},
+      onBug: failOnBug,
     });
     const [listener] = server.open([{ name: "PLAINTEXT", securityProtocol: "PLAINTEXT", host: "127.0.0.1", port: 0 }]);
     const client = await connect(listener?.port ?? 0);
