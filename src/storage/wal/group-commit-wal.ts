@@ -181,7 +181,7 @@ export class GroupCommitWal implements Wal {
     this.#growTo(commit, offset + payloadBytes);
     const place = this.#ring.placeOf(commit.ringBlock) + offset;
     this.#ring.bytes.set(entry.source.subarray(entry.start, entry.end), place);
-    encodeEntryHeader(this.#ring.bytes, place - ENTRY_HEADER_BYTES, { ...entry, payloadBytes }, this.#options.crc32c);
+    encodeEntryHeader(this.#ring.bytes, place - ENTRY_HEADER_BYTES, entry, payloadBytes, this.#options.crc32c);
     commit.entryCount += 1;
     this.#meters.appendedBytes.add(payloadBytes);
     this.#deferPump();

@@ -122,13 +122,16 @@ export interface CommitHeader {
   readonly durableLsn: number;
 }
 
-export interface EntryHeader {
+export interface EntryFields {
   readonly kind: number;
   readonly stream: StreamId;
   readonly term: number;
   readonly baseOffset: number;
   readonly lastOffset: number;
   readonly maxTimestampMs: number;
+}
+
+export interface EntryHeader extends EntryFields {
   readonly payloadBytes: number;
   readonly payloadChecksum: number;
 }
@@ -275,7 +278,7 @@ export function commitChecksumMatches(bytes: Uint8Array, header: CommitHeader, c
 }
 
 /** Writes an entry's header at target[at, at + 64). The payload, at target[at + 64, ..), must be in place already. */
-export function encodeEntryHeader(target: Buffer, at: number, entry: Omit<EntryHeader, "payloadChecksum">, crc32c: Crc32c): void {
+export function encodeEntryHeader(target: Buffer, at: number, entry: EntryFields, payloadBytes: number, crc32c: Crc32c): void {
   assert(entry.kind >= 0 && entry.kind <= 255, `entry kind out of range: ${entry.kind}`);
   assert(Number.isSafeInteger(entry.maxTimestampMs), `max timestamp is not a safe integer: ${entry.maxTimestampMs}`);
   target[at + 4] = entry.kind;
@@ -288,9 +291,9 @@ export function encodeEntryHeader(target: Buffer, at: number, entry: Omit<EntryH
   const timestampHigh = Math.floor(entry.maxTimestampMs / TWO_32);
   target.writeUInt32LE(entry.maxTimestampMs - timestampHigh * TWO_32, at + 48);
   target.writeInt32LE(timestampHigh, at + 52);
-  target.writeUInt32LE(entry.payloadBytes, at + 56);
+  target.writeUInt32LE(payloadBytes, at + 56);
   const payloadAt = at + ENTRY_HEADER_BYTES;
-  target.writeUInt32LE(crc32c(target, payloadAt, payloadAt + entry.payloadBytes), at + 60);
+  target.writeUInt32LE(crc32c(target, payloadAt, payloadAt + payloadBytes), at + 60);
   target.writeUInt32LE(crc32c(target, at + 4, payloadAt), at);
 }
 

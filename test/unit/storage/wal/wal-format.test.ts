@@ -70,7 +70,7 @@ describe("round trips", () => {
       lastOffset: 2 ** 53 - 1,
     };
     for (const maxTimestampMs of [-1, 0, -(2 ** 52) - 1, 2 ** 53 - 1, -(2 ** 53 - 1), 2 ** 32, -(2 ** 32)]) {
-      encodeEntryHeader(target, COMMIT_HEADER_BYTES, { ...entry, maxTimestampMs, payloadBytes: 300 }, crc32c);
+      encodeEntryHeader(target, COMMIT_HEADER_BYTES, { ...entry, maxTimestampMs }, 300, crc32c);
       expect(decodeEntryHeader(target, COMMIT_HEADER_BYTES, crc32c)).toMatchObject({ ...entry, maxTimestampMs, payloadBytes: 300 });
     }
     const commit = {
