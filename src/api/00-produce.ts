@@ -187,9 +187,11 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
         return;
       case "out-of-order":
         answer.errorCode = ErrorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER;
+        answer.logStartOffset = BigInt(log.logStartOffset);
         return;
       case "stale-epoch":
         answer.errorCode = ErrorCodes.INVALID_PRODUCER_EPOCH;
+        answer.logStartOffset = BigInt(log.logStartOffset);
         return;
       default:
         this.#refuseUnavailable(produce, append.topic, answer, "not-owner", this.#services.metadata.image);
@@ -301,11 +303,11 @@ function codeOfReserveFailure(error: unknown, wasAborted: boolean): number {
 }
 
 function describeRefusal(answer: PartitionProduceResponse, refusal: BatchRefusal, log: PartitionLog | undefined): void {
+  const { stage } = refusal;
   answer.errorCode = REFUSAL_CODES[refusal.reason];
-  if (refusal.recordErrors === undefined) return;
-  answer.errorMessage = refusal.message;
+  if (stage === "framing" || stage === "records") answer.errorMessage = refusal.message;
+  if (log !== undefined && (stage === "log" || stage === "records")) answer.logStartOffset = BigInt(log.logStartOffset);
   answer.recordErrors = refusal.recordErrors.map(({ batchIndex, message }) => ({ batchIndex, batchIndexErrorMessage: message }));
-  if (log !== undefined) answer.logStartOffset = BigInt(log.logStartOffset);
 }
 
 function hasTransactionalBatch(request: ProduceRequest): boolean {

@@ -59,7 +59,7 @@ export class DescribeConfigsHandler implements SerialHandler<DescribeConfigsRequ
     const wanted = resource.configurationKeys;
     const keys = wanted === null || wanted.length === 0 ? undefined : new Set(wanted);
     const selected = keys === undefined ? configs : configs.filter((config) => keys.has(config.name));
-    return newDescribeConfigsResult({ resourceType, resourceName, errorMessage: null, configs: selected });
+    return newDescribeConfigsResult({ resourceType, resourceName, errorMessage: "", configs: selected });
   }
 
   #list(resource: DescribeConfigsResource, options: Options): DescribeConfigsResourceResult[] | ApiError {
@@ -78,7 +78,7 @@ export class DescribeConfigsHandler implements SerialHandler<DescribeConfigsRequ
     const nameError = findTopicNameError(name);
     if (nameError !== undefined) return { code: ErrorCodes.INVALID_TOPIC_EXCEPTION, message: nameError };
     const topic = metadata.image.getTopic(name);
-    if (topic === undefined) return { code: ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION, message: null };
+    if (topic === undefined) return { code: ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION, message: "" };
     return describeTopicConfigs(config, topic.configs).map((one) => {
       const setting = getTopicSetting(one.name);
       return newDescribeConfigsResourceResult({

@@ -74,8 +74,9 @@ export interface BatchRefusal {
   readonly kind: "refused";
   readonly reason: RefusalReason;
   readonly message: string;
-  /** Kafka tells the client `message` and these only when single records were at fault. */
-  readonly recordErrors: readonly RecordError[] | undefined;
+  /** Where it was found, which decides what Kafka tells the client besides the code: nothing; `message`; the log's start; all of these and the records. */
+  readonly stage: "request" | "framing" | "log" | "records";
+  readonly recordErrors: readonly RecordError[];
 }
 
 export interface CheckedBatch {
@@ -94,13 +95,13 @@ export interface CheckedBatch {
   readonly logAppendTimeMs: number;
 }
 
-function refuse(reason: RefusalReason, message: string): BatchRefusal {
-  return { kind: "refused", reason, message, recordErrors: undefined };
+function refuse(reason: RefusalReason, message: string, stage: BatchRefusal["stage"] = "log"): BatchRefusal {
+  return { kind: "refused", reason, message, stage, recordErrors: [] };
 }
 
 /** The records field of one partition, as a whole, must be exactly one whole batch. `bytes` may be patched in place. */
 export function validateBatch(bytes: Uint8Array | null, rules: BatchRules, context: ValidationContext): CheckedBatch | BatchRefusal {
-  if (bytes === null) return refuse("invalid-record", "no records");
+  if (bytes === null) return refuse("invalid-record", "no records", "request");
   const view = viewOf(bytes);
   return checkFraming(view, bytes.length, context) ?? checkHeader(view, bytes, rules, context) ?? checkRecords(view, bytes, rules, context);
 }
@@ -109,20 +110,20 @@ export function validateBatch(bytes: Uint8Array | null, rules: BatchRules, conte
 function checkFraming(view: DataView, size: number, context: ValidationContext): BatchRefusal | undefined {
   const first = measureBatch(view, 0, size);
   if (typeof first !== "number") return first;
-  if (first === 0) return refuse("invalid-record", "Produce requests must have at least one record batch per partition");
+  if (first === 0) return refuse("invalid-record", "Produce requests must have at least one record batch per partition", "request");
   if (view.getInt8(MAGIC_AT) !== 2) {
-    return refuse("invalid-record", "Produce requests are only allowed to contain record batches with magic version 2");
+    return refuse("invalid-record", "Produce requests are only allowed to contain record batches with magic version 2", "request");
   }
-  if (first < BATCH_OVERHEAD) return refuse("corrupt", `Record is corrupt in topic partition ${context.partitionName}`);
+  if (first < BATCH_OVERHEAD) return refuse("corrupt", `Record is corrupt in topic partition ${context.partitionName}`, "request");
   const codec = view.getInt16(ATTRIBUTES_AT) & CODEC_MASK;
   if (codec > CODEC_ZSTD) return refuse("unsupported-compression", `Unknown compression type id: ${codec}`);
   if (codec === CODEC_ZSTD && !context.isZstdAllowed) {
-    return refuse("unsupported-compression", "Produce requests below version 7 are not allowed to use ZStandard compression");
+    return refuse("unsupported-compression", "Produce requests below version 7 are not allowed to use ZStandard compression", "request");
   }
   if (first === size) return undefined;
   const second = measureBatch(view, first, size);
   if (typeof second !== "number") return second;
-  return refuse("invalid-record", "Produce requests are only allowed to contain exactly one record batch per partition");
+  return refuse("invalid-record", "Produce requests are only allowed to contain exactly one record batch per partition", "request");
 }
 
 /** Size of the batch at `start`, 0 when less than a whole one is left. */
@@ -130,10 +131,10 @@ function measureBatch(view: DataView, start: number, size: number): number | Bat
   const remaining = size - start;
   if (remaining < LOG_OVERHEAD) return 0;
   const length = view.getInt32(start + LENGTH_AT);
-  if (length < 14) return refuse("corrupt", `Record size ${length} is less than the minimum record overhead (14)`);
+  if (length < 14) return refuse("corrupt", `Record size ${length} is less than the minimum record overhead (14)`, "framing");
   if (remaining <= MAGIC_AT) return 0;
   const magic = view.getInt8(start + MAGIC_AT);
-  if (magic < 0 || magic > 2) return refuse("corrupt", `Invalid magic found in record: ${magic}`);
+  if (magic < 0 || magic > 2) return refuse("corrupt", `Invalid magic found in record: ${magic}`, "framing");
   return remaining < length + LOG_OVERHEAD ? 0 : length + LOG_OVERHEAD;
 }
 
@@ -148,11 +149,11 @@ function checkHeader(view: DataView, bytes: Uint8Array, rules: BatchRules, conte
   }
   if (bytes.length > rules.maxMessageBytes) {
     const message = `The record batch size in the append to ${partitionName} is ${bytes.length} bytes which exceeds the maximum configured value of ${rules.maxMessageBytes}.`;
-    return refuse("too-large", message);
+    return refuse("too-large", message, "request");
   }
   const storedCrc = view.getUint32(CRC_AT);
   if (context.crc32c(bytes, ATTRIBUTES_AT, bytes.length) !== storedCrc) {
-    return refuse("corrupt", `Record is corrupt (stored crc = ${storedCrc}) in topic partition ${partitionName}.`);
+    return refuse("corrupt", `Record is corrupt (stored crc = ${storedCrc}) in topic partition ${partitionName}.`, "request");
   }
   const lastOffsetDelta = view.getInt32(LAST_OFFSET_DELTA_AT);
   const count = view.getInt32(RECORD_COUNT_AT);
@@ -282,11 +283,11 @@ class RecordErrors {
   toRefusal(): BatchRefusal {
     if (this.#hasTimestampError) {
       const message = "One or more records have been rejected due to invalid timestamp";
-      return { kind: "refused", reason: "invalid-timestamp", message, recordErrors: this.#errors };
+      return { kind: "refused", reason: "invalid-timestamp", message, stage: "records", recordErrors: this.#errors };
     }
     const shown = this.#errors.slice(0, 3).map((error) => `RecordError(batchIndex=${error.batchIndex}, message='${error.message}')`);
     const message = `One or more records have been rejected due to ${this.#total} record errors in total, and only showing the first three errors at most: [${shown.join(", ")}]`;
-    return { kind: "refused", reason: "invalid-record", message, recordErrors: this.#errors };
+    return { kind: "refused", reason: "invalid-record", message, stage: "records", recordErrors: this.#errors };
   }
 }
 

@@ -55,7 +55,7 @@ export class LeaderEpochs {
    * (LeaderEpochFileCache.endOffsetFor).
    */
   endOf(requested: number, logEndOffset: number): EpochEnd | undefined {
-    if (requested < 0) return undefined;
+    if (requested === -1) return undefined;
     if (this.latest === requested) return { epoch: requested, endOffset: logEndOffset };
     const higherIndex = this.#entries.findIndex((entry) => entry.epoch > requested);
     const higher = this.#entries[higherIndex];

@@ -1,0 +1,142 @@
+import { describe, expect, test } from "bun:test";
+import { newApiVersionsRequest } from "../../../src/protocol/messages/api-versions.ts";
+import { newCreatePartitionsRequest, newCreatePartitionsTopic } from "../../../src/protocol/messages/create-partitions.ts";
+import { newCreatableTopic, newCreateTopicsRequest } from "../../../src/protocol/messages/create-topics.ts";
+import { newDeleteTopicState, newDeleteTopicsRequest } from "../../../src/protocol/messages/delete-topics.ts";
+import { newDescribeClusterRequest } from "../../../src/protocol/messages/describe-cluster.ts";
+import { newDescribeConfigsRequest, newDescribeConfigsResource } from "../../../src/protocol/messages/describe-configs.ts";
+import { newDescribeTopicPartitionsRequest, newTopicRequest } from "../../../src/protocol/messages/describe-topic-partitions.ts";
+import { newFetchPartition, newFetchRequest, newFetchTopic } from "../../../src/protocol/messages/fetch.ts";
+import { newInitProducerIdRequest } from "../../../src/protocol/messages/init-producer-id.ts";
+import { newListOffsetsPartition, newListOffsetsRequest, newListOffsetsTopic } from "../../../src/protocol/messages/list-offsets.ts";
+import { newMetadataRequest, newMetadataRequestTopic } from "../../../src/protocol/messages/metadata.ts";
+import {
+  newOffsetForLeaderEpochRequest,
+  newOffsetForLeaderPartition,
+  newOffsetForLeaderTopic,
+} from "../../../src/protocol/messages/offset-for-leader-epoch.ts";
+import { newPartitionProduceData, newProduceRequest, newTopicProduceData } from "../../../src/protocol/messages/produce.ts";
+import { ApiHarness } from "../support/api-harness.ts";
+import { makeBatch } from "../support/record-batches.ts";
+
+/** For each key: a request of that version that is answered, once for what exists and once for what does not. */
+type Make = (version: number, topic: string, topicId: string) => unknown;
+const UNKNOWN_ID = "CQkJCQkJCQkJCQkJCQkJCQ";
+
+const REQUESTS: ReadonlyMap<number, Make> = new Map<number, Make>([
+  [
+    0,
+    (version, name, topicId) =>
+      newProduceRequest({
+        acks: -1,
+        topicData: [
+          newTopicProduceData({
+            name: version >= 13 ? "" : name,
+            ...(version >= 13 ? { topicId } : {}),
+            partitionData: [newPartitionProduceData({ records: makeBatch() }), newPartitionProduceData({ index: 1, records: null })],
+          }),
+        ],
+      }),
+  ],
+  [
+    1,
+    (version, topic, topicId) =>
+      newFetchRequest({
+        sessionEpoch: version >= 7 ? 0 : -1,
+        maxWaitMs: 0,
+        topics: [
+          newFetchTopic({
+            ...(version >= 13 ? { topicId } : { topic }),
+            partitions: [newFetchPartition({ partitionMaxBytes: 1000 }), newFetchPartition({ partition: 1, fetchOffset: 99n })],
+          }),
+        ],
+      }),
+  ],
+  [
+    2,
+    (_version, name) =>
+      newListOffsetsRequest({
+        topics: [
+          newListOffsetsTopic({
+            name,
+            partitions: [newListOffsetsPartition({ timestamp: -1n }), newListOffsetsPartition({ partitionIndex: 9, timestamp: -2n })],
+          }),
+        ],
+      }),
+  ],
+  [3, (_version, name) => newMetadataRequest({ topics: [newMetadataRequestTopic({ name })] })],
+  [18, () => newApiVersionsRequest({ clientSoftwareName: "a", clientSoftwareVersion: "1" })],
+  [
+    19,
+    (version, name) =>
+      newCreateTopicsRequest({
+        topics: [
+          newCreatableTopic({ name: `${name}-${version}`, numPartitions: 1, replicationFactor: 3 }),
+          newCreatableTopic({ name: "a/b", numPartitions: 1, replicationFactor: 1 }),
+        ],
+      }),
+  ],
+  [
+    20,
+    (version, name) =>
+      version >= 6
+        ? newDeleteTopicsRequest({ topics: [newDeleteTopicState({ topicId: UNKNOWN_ID }), newDeleteTopicState({ name: `x${name}` })] })
+        : newDeleteTopicsRequest({ topicNames: [`x${name}`] }),
+  ],
+  [22, (version) => newInitProducerIdRequest({ transactionalId: version % 2 === 0 ? null : "tx" })],
+  [
+    23,
+    (_version, topic) =>
+      newOffsetForLeaderEpochRequest({
+        topics: [
+          newOffsetForLeaderTopic({ topic, partitions: [newOffsetForLeaderPartition({}), newOffsetForLeaderPartition({ partition: 7 })] }),
+        ],
+      }),
+  ],
+  [
+    32,
+    (_version, resourceName) =>
+      newDescribeConfigsRequest({
+        resources: [
+          newDescribeConfigsResource({ resourceType: 2, resourceName }),
+          newDescribeConfigsResource({ resourceType: 4, resourceName: "1" }),
+          newDescribeConfigsResource({ resourceType: 9, resourceName: "?" }),
+        ],
+        includeSynonyms: true,
+      }),
+  ],
+  [
+    37,
+    (version, name) =>
+      newCreatePartitionsRequest({
+        topics: [
+          newCreatePartitionsTopic({ name, count: 5 + version, assignments: null }),
+          newCreatePartitionsTopic({ name: "?", count: 1, assignments: null }),
+        ],
+      }),
+  ],
+  [60, () => newDescribeClusterRequest({ includeClusterAuthorizedOperations: true })],
+  [75, (_version, name) => newDescribeTopicPartitionsRequest({ topics: [newTopicRequest({ name }), newTopicRequest({ name: "??" })] })],
+]);
+
+describe("every key and version that is served", () => {
+  const { handlers } = new ApiHarness();
+  test("has a request here", () => {
+    expect([...handlers.keys()].sort((a, b) => a - b)).toEqual([...REQUESTS.keys()].sort((a, b) => a - b));
+  });
+  for (const [key, handler] of handlers) {
+    for (let version = handler.minVersion; version <= handler.maxVersion; version++) {
+      test(`${handler.api.name} v${version} can be coded, for what exists and what does not`, async () => {
+        const api = new ApiHarness();
+        const make = REQUESTS.get(key);
+        const topic = api.metadata.addTopic("known", 2);
+        for (const [name, id] of [
+          ["known", topic.topicId],
+          ["unknown", UNKNOWN_ID],
+        ] as const) {
+          expect(await api.callOverWire<object>(key, make?.(version, name, id), version)).toBeObject();
+        }
+      });
+    }
+  }
+});
