@@ -1,4 +1,5 @@
 /** Every generated codec as a pair of functions, by the name of its message. */
+import { kebab } from "../../../scripts/protocol/emit-files.ts";
 
 import * as headers from "../../../src/protocol/messages/headers.ts";
 import { apiDefinitions } from "../../../src/protocol/messages/index.ts";
@@ -18,13 +19,6 @@ export interface Codec {
 
 type ReadFunction = (reader: Reader, version: number) => unknown;
 type WriteFunction = (writer: Writer, message: never, version: number) => void;
-
-function kebab(name: string): string {
-  return name
-    .replace(/([a-z0-9])([A-Z])/g, "$1-$2")
-    .replace(/([A-Z]+)([A-Z][a-z])/g, "$1-$2")
-    .toLowerCase();
-}
 
 async function load(): Promise<Codec[]> {
   const codecs: Codec[] = [];
