@@ -51,14 +51,16 @@ export class Broker {
     this.whenFenced = this.fence.promise;
     parts.metadata.onFenced((reason) => this.fenceOff(reason));
     parts.wal.onStateChange((state) => {
-      if (state.kind === "failed") this.fenceOff(walFailed(state.reason));
+      if (state.kind !== "failed") return;
+      const trouble = walFailed(state.reason);
+      parts.world.logger.error("broker.fenced", trouble.message);
+      this.fenceOff(trouble);
     });
   }
 
   /** Opens what recovery found, serves, and says so in one line. */
   async start(facts: StartFacts): Promise<void> {
     const { config, world, store, metadata, storage, partitions, server, http, handlers } = this.parts;
-    this.reportDamage();
     for (const id of storage.getRecoveredStreams()) {
       if (metadata.image.getTopicById(id.topicId) === undefined) storage.dropRecovered(id);
     }
@@ -132,21 +134,6 @@ export class Broker {
   private fenceOff(reason: Trouble): void {
     this.parts.server.abort();
     this.fence.resolve(reason);
-  }
-
-  private reportDamage(): void {
-    const { damage, world } = this.parts;
-    if (damage === undefined) return;
-    for (const gap of damage.gaps) {
-      world.logger.error("wal.damaged", "durable commits cannot be read back", {
-        fromLsn: gap.fromLsn,
-        toLsn: gap.toLsn,
-        reason: gap.reason,
-      });
-    }
-    for (const { stream, expectedOffset, foundOffset } of damage.streams) {
-      world.logger.error("wal.damaged", "a partition log has a gap", { ...stream, expectedOffset, foundOffset });
-    }
   }
 }
 

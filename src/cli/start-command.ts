@@ -77,7 +77,6 @@ export async function runStart(options: StartOptions): Promise<number> {
   const world = makeSystemWorld(config, logger, endWithBug);
   const broker = await buildBroker(config, world);
   broker.whenFenced.then((trouble) => {
-    logger.error("broker.fenced", trouble.message, { code: trouble.code });
     writeLine(2, renderTrouble(trouble));
     stopped.resolve(70);
   });
