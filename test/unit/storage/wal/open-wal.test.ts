@@ -12,6 +12,7 @@ import {
   sealCommit,
 } from "../../../../src/storage/wal/wal-format.ts";
 import { JournalingWalDevice } from "../../support/journaling-wal-device.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
 import { SeededRandom } from "../../support/seeded-random.ts";
 import {
   appendOne,
@@ -222,6 +223,27 @@ describe("the scan stops at the first break", () => {
     expect(recovered.map((entry) => entry.baseOffset)).toEqual([0]);
     expect(damage).toBeUndefined();
   });
+});
+
+test("a scan that takes long says how far it is", async () => {
+  const clock = new ManualClock();
+  class SlowDevice extends MemoryWalDevice {
+    override async read(deviceOffset: number, lengthBytes: number): Promise<Uint8Array> {
+      await clock.advance(2_500);
+      return super.read(deviceOffset, lengthBytes);
+    }
+  }
+  const blocks = 6_000;
+  const device = new SlowDevice(deviceBytes(blocks));
+  const ring = new Uint8Array(4_096 * WAL_BLOCK_BYTES);
+  const opened = await openTestWal(device, { ring });
+  for (let offset = 0; offset < 14; offset++) await commitOne(opened, STREAM_A, offset, 1_000_000);
+  const { recovered, logger } = await openTestWal(device, { ring, clock });
+  expect(recovered.length).toBe(14);
+  const progress = logger.events.filter((each) => each.event === "wal.recovering");
+  expect(progress.length).toBeGreaterThan(0);
+  expect(progress[0]?.fields).toMatchObject({ fromLsn: 0, lsn: expect.any(Number) });
+  expect(logger.names().at(-1)).toBe("wal.recovered");
 });
 
 describe("damage below what a later commit states as durable", () => {
