@@ -13,7 +13,7 @@ interface Stop {
 }
 
 function readStops(): Stop[] {
-  const rows = readFileSync(join(SOURCE, "README.md"), "utf8").matchAll(/^\| (\d+) \| `([^`]+)` \| `([^`]+)` \| `([^`]+)` \|/gm);
+  const rows = readFileSync(join(SOURCE, "README.md"), "utf8").matchAll(/^\| (\d+) +\| `([^`]+)` +\| `([^`]+)` +\| `([^`]+)` +\|/gm);
   return [...rows].map(([, number, file = "", read = "", goesOnBy = ""]) => ({ number: Number(number), file, read, goesOnBy }));
 }
 
