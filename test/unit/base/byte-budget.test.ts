@@ -1,3 +1,4 @@
+/** The budget is fair, never passes its capacity save for one oversized claim, and ends at zero. */
 import { expect, test } from "bun:test";
 import { ByteBudget } from "../../../src/base/byte-budget.ts";
 

@@ -1,3 +1,4 @@
+/** The real clock, generator and codecs keep what their interfaces promise. */
 import { describe, expect, test } from "bun:test";
 import { randomUuidBytes } from "../../../src/base/random.ts";
 import { SystemClock } from "../../../src/base/system-clock.ts";

@@ -1,3 +1,4 @@
+/** docs/configuration.md is what the table of settings says. */
 import { expect, test } from "bun:test";
 import { CONFIG_DOCS_PATH, renderConfigDocs } from "../../../scripts/generate-config-docs.ts";
 import { SETTINGS } from "../../../src/config/settings.ts";

@@ -1,3 +1,4 @@
+/** Kafka's settings against ConfigDef of Kafka's published jars (needs a JDK and the jars; visibly skipped otherwise). */
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";

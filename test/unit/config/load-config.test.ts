@@ -1,3 +1,4 @@
+/** Sources and their order, Kafka's container environment, and every mistake's one line, as tables. */
 import { describe, expect, test } from "bun:test";
 import { Trouble } from "../../../src/base/trouble.ts";
 import { type ConfigInput, loadConfig } from "../../../src/config/load-config.ts";

@@ -1,3 +1,4 @@
+/** The memory limit under cgroup v1, v2, in containers and without any. */
 import { expect, test } from "bun:test";
 import { readMemoryLimitBytes } from "../../../src/config/memory-limit.ts";
 

@@ -1,3 +1,4 @@
+/** Java's .properties syntax, as a table. */
 import { describe, expect, test } from "bun:test";
 import { Trouble } from "../../../src/base/trouble.ts";
 import { parseProperties } from "../../../src/config/properties.ts";

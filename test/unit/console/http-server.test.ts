@@ -1,3 +1,4 @@
+/** The HTTP paths that orchestrators and Prometheus use. */
 import { afterEach, expect, test } from "bun:test";
 import { type HttpServer, startHttpServer } from "../../../src/console/http-server.ts";
 

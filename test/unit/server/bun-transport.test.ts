@@ -1,3 +1,4 @@
+/** Real sockets: descriptors running out (in a child process with few of them), listening mistakes, bugs in events. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Socket, Subprocess } from "bun";

@@ -1,3 +1,4 @@
+/** One connection in a virtual world: frames, refusals, order, byte sources, memory, deadlines. */
 import { describe, expect, test } from "bun:test";
 import { Trouble } from "../../../src/base/trouble.ts";
 import {

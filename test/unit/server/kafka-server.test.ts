@@ -1,3 +1,4 @@
+/** The server over real sockets: whole frames, thousands of idle connections, starting and draining. */
 import { describe, expect, test } from "bun:test";
 import type { ApiHandler } from "../../../src/api/handler.ts";
 import { SystemClock } from "../../../src/base/system-clock.ts";

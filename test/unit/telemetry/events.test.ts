@@ -1,3 +1,4 @@
+/** The list of log events is complete and holds nothing that is never logged. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { Glob } from "bun";

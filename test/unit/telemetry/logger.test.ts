@@ -1,3 +1,4 @@
+/** One line an event in both formats, nothing of a client's splits it, repeats are counted. */
 import { expect, test } from "bun:test";
 import { StructuredLogger } from "../../../src/telemetry/logger.ts";
 import { ManualClock } from "../server/fakes.ts";

@@ -1,3 +1,4 @@
+/** What is declared appears in the exposition text, once, with one set of labels. */
 import { expect, test } from "bun:test";
 import { PrometheusMetrics } from "../../../src/telemetry/prometheus-metrics.ts";
 
