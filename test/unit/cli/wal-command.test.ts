@@ -1,3 +1,4 @@
+/** `weir wal format|inspect|verify`: what each refuses, says and leaves on the device. Over a memory device; the real one is tested beside its body. */
 import { beforeEach, describe, expect, test } from "bun:test";
 import { runWalCommand, type WalCommandWorld } from "../../../src/cli/wal-command.ts";
 import type { DeviceInspection } from "../../../src/native/addon.ts";

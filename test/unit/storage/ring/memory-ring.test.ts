@@ -1,3 +1,4 @@
+/** The memory ring: what stays readable, and what is never overwritten. */
 import { expect, test } from "bun:test";
 import { MemoryRing, POISON_BYTE } from "../../../../src/storage/ring/memory-ring.ts";
 

@@ -1,3 +1,4 @@
+/** Group commit: the ack waits for the device, release keeps LSN order, errors are repeated, room is given first come first served. Completions held at will. */
 import { describe, expect, test } from "bun:test";
 import { MemoryWalDevice } from "../../../../src/storage/wal/memory-wal-device.ts";
 import { WAL_BLOCK_BYTES } from "../../../../src/storage/wal/wal-device.ts";

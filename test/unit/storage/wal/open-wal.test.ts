@@ -1,3 +1,4 @@
+/** Opening a WAL: what is refused, what is claimed before the first append, where the scan stops, and what it reports as damage. */
 import { describe, expect, test } from "bun:test";
 import type { WalPosition } from "../../../../src/storage/types.ts";
 import { readHeader, writeNextHeader } from "../../../../src/storage/wal/header-store.ts";

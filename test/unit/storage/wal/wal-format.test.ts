@@ -1,3 +1,4 @@
+/** The bytes of the format: round trips, flipped bits, numbers beyond 2^32, and the image of version 1 that is read for ever. */
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
