@@ -133,7 +133,8 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
       crc32c,
       decompress,
       nowMs: clock.wallMs(),
-      partitionName: `${topic.name}-${answer.index}`,
+      topicName: topic.name,
+      partition: answer.index,
       isZstdAllowed: produce.context.apiVersion >= 7,
     });
     if (checked.kind === "refused") {

@@ -41,8 +41,9 @@ import { getWalkPosition, nextRecord, startWalk } from "./record-walk.ts";
 export interface BatchRules {
   readonly maxMessageBytes: number;
   readonly isLogAppendTime: boolean;
-  readonly timestampBeforeMaxMs: bigint;
-  readonly timestampAfterMaxMs: bigint;
+  /** Java longs; what lies beyond 2^53 is a bound that no exact number reaches. */
+  readonly timestampBeforeMaxMs: number;
+  readonly timestampAfterMaxMs: number;
   readonly isCompacted: boolean;
   readonly maxDecompressedRecordBytes: number;
 }
@@ -54,8 +55,9 @@ export interface ValidationContext {
   readonly crc32c: Crc32c;
   readonly decompress: Decompress;
   readonly nowMs: number;
-  /** "topic-partition", for messages. */
-  readonly partitionName: string;
+  /** For messages. */
+  readonly topicName: string;
+  readonly partition: number;
   /** Produce below version 7 may not bring zstd. */
   readonly isZstdAllowed: boolean;
 }
@@ -95,6 +97,10 @@ export interface CheckedBatch {
   readonly logAppendTimeMs: number;
 }
 
+function nameOf(context: ValidationContext): string {
+  return `${context.topicName}-${context.partition}`;
+}
+
 function refuse(reason: RefusalReason, message: string, stage: BatchRefusal["stage"] = "log"): BatchRefusal {
   return { kind: "refused", reason, message, stage, recordErrors: [] };
 }
@@ -114,7 +120,7 @@ function checkFraming(view: DataView, size: number, context: ValidationContext):
   if (view.getInt8(MAGIC_AT) !== 2) {
     return refuse("invalid-record", "Produce requests are only allowed to contain record batches with magic version 2", "request");
   }
-  if (first < BATCH_OVERHEAD) return refuse("corrupt", `Record is corrupt in topic partition ${context.partitionName}`, "request");
+  if (first < BATCH_OVERHEAD) return refuse("corrupt", `Record is corrupt in topic partition ${nameOf(context)}`, "request");
   const codec = view.getInt16(ATTRIBUTES_AT) & CODEC_MASK;
   if (codec > CODEC_ZSTD) return refuse("unsupported-compression", `Unknown compression type id: ${codec}`);
   if (codec === CODEC_ZSTD && !context.isZstdAllowed) {
@@ -139,55 +145,55 @@ function measureBatch(view: DataView, start: number, size: number): number | Bat
 }
 
 function checkHeader(view: DataView, bytes: Uint8Array, rules: BatchRules, context: ValidationContext): BatchRefusal | undefined {
-  const { partitionName } = context;
   const baseOffset = readInt64(view, 0);
   if (baseOffset !== 0) {
     return refuse(
       "invalid-record",
-      `The baseOffset of the record batch in the append to ${partitionName} should be 0, but it is ${baseOffset}`,
+      `The baseOffset of the record batch in the append to ${nameOf(context)} should be 0, but it is ${baseOffset}`,
     );
   }
   if (bytes.length > rules.maxMessageBytes) {
-    const message = `The record batch size in the append to ${partitionName} is ${bytes.length} bytes which exceeds the maximum configured value of ${rules.maxMessageBytes}.`;
+    const message = `The record batch size in the append to ${nameOf(context)} is ${bytes.length} bytes which exceeds the maximum configured value of ${rules.maxMessageBytes}.`;
     return refuse("too-large", message, "request");
   }
   const storedCrc = view.getUint32(CRC_AT);
   if (context.crc32c(bytes, ATTRIBUTES_AT, bytes.length) !== storedCrc) {
-    return refuse("corrupt", `Record is corrupt (stored crc = ${storedCrc}) in topic partition ${partitionName}.`, "request");
+    return refuse("corrupt", `Record is corrupt (stored crc = ${storedCrc}) in topic partition ${nameOf(context)}.`, "request");
   }
   const lastOffsetDelta = view.getInt32(LAST_OFFSET_DELTA_AT);
   const count = view.getInt32(RECORD_COUNT_AT);
   if (lastOffsetDelta < 0) {
-    return refuse("invalid-record", `Batch has an invalid offset range: [0, ${lastOffsetDelta}] in topic partition ${partitionName}`);
+    return refuse("invalid-record", `Batch has an invalid offset range: [0, ${lastOffsetDelta}] in topic partition ${nameOf(context)}`);
   }
-  if (count <= 0) return refuse("invalid-record", `Invalid reported count for record batch: ${count} in topic partition ${partitionName}`);
+  if (count <= 0)
+    return refuse("invalid-record", `Invalid reported count for record batch: ${count} in topic partition ${nameOf(context)}`);
   if (count !== lastOffsetDelta + 1) {
     return refuse(
       "invalid-record",
-      `Inconsistent batch offset range [0, ${lastOffsetDelta}] and count of records ${count} in topic partition ${partitionName}`,
+      `Inconsistent batch offset range [0, ${lastOffsetDelta}] and count of records ${count} in topic partition ${nameOf(context)}`,
     );
   }
   if ((view.getInt16(ATTRIBUTES_AT) & CONTROL_BIT) !== 0) {
-    return refuse("invalid-record", `Clients are not allowed to write control records in topic partition ${partitionName}`);
+    return refuse("invalid-record", `Clients are not allowed to write control records in topic partition ${nameOf(context)}`);
   }
-  return checkProducer(view, partitionName);
+  return checkProducer(view, context);
 }
 
-function checkProducer(view: DataView, partitionName: string): BatchRefusal | undefined {
+function checkProducer(view: DataView, context: ValidationContext): BatchRefusal | undefined {
   const producerId = readInt64(view, PRODUCER_ID_AT);
   if (producerId < 0) return undefined;
   if (!Number.isSafeInteger(producerId)) {
-    return refuse("invalid-record", `Producer id ${view.getBigInt64(PRODUCER_ID_AT)} was never given out (${partitionName})`);
+    return refuse("invalid-record", `Producer id ${view.getBigInt64(PRODUCER_ID_AT)} was never given out (${nameOf(context)})`);
   }
   const baseSequence = view.getInt32(BASE_SEQUENCE_AT);
   if (baseSequence < 0) {
     return refuse(
       "invalid-record",
-      `Invalid sequence number ${baseSequence} in record batch with producerId ${producerId} in topic partition ${partitionName}`,
+      `Invalid sequence number ${baseSequence} in record batch with producerId ${producerId} in topic partition ${nameOf(context)}`,
     );
   }
   const epoch = view.getInt16(PRODUCER_EPOCH_AT);
-  if (epoch < 0) return refuse("stale-epoch", `Epoch of producer ${producerId} in ${partitionName} is ${epoch}`);
+  if (epoch < 0) return refuse("stale-epoch", `Epoch of producer ${producerId} in ${nameOf(context)} is ${epoch}`);
   return undefined;
 }
 
@@ -200,7 +206,7 @@ function checkRecords(view: DataView, bytes: Uint8Array, rules: BatchRules, cont
     try {
       records = context.decompress(codec, bytes, BATCH_OVERHEAD, bytes.length, MAX_DECOMPRESSED_BATCH_BYTES);
     } catch (error) {
-      return refuse("invalid-record", `The batch for ${context.partitionName} cannot be decompressed: ${(error as Error).message}`);
+      return refuse("invalid-record", `The batch for ${nameOf(context)} cannot be decompressed: ${(error as Error).message}`);
     }
     start = 0;
   }
@@ -221,8 +227,8 @@ function walkRecords(
   const isClientLogAppendTime = (view.getInt16(ATTRIBUTES_AT) & LOG_APPEND_TIME_BIT) !== 0;
   const fixedTimestamp = isClientLogAppendTime ? readInt64(view, MAX_TIMESTAMP_AT) : undefined;
   const baseTimestamp = readInt64(view, BASE_TIMESTAMP_AT);
-  const earliest = context.nowMs - Number(rules.timestampBeforeMaxMs);
-  const latest = Math.min(context.nowMs + Number(rules.timestampAfterMaxMs), Number.MAX_SAFE_INTEGER);
+  const earliest = context.nowMs - rules.timestampBeforeMaxMs;
+  const latest = Math.min(context.nowMs + rules.timestampAfterMaxMs, Number.MAX_SAFE_INTEGER);
   const isCompressed = start === 0;
   const isExact = Number.isSafeInteger(baseTimestamp) || isClientLogAppendTime;
   let maxTimestamp = -1;
@@ -231,7 +237,7 @@ function walkRecords(
   for (let index = 0; index < count; index++) {
     const record = nextRecord(records, records.length);
     if (record === undefined || record.offsetDelta !== index) {
-      return refuse("invalid-record", `Record ${index} of the batch for ${context.partitionName} has a wrong structure`);
+      return refuse("invalid-record", `Record ${index} of the batch for ${nameOf(context)} has a wrong structure`);
     }
     if (isCompressed && record.sizeBytes > rules.maxDecompressedRecordBytes) {
       return refuse("invalid-record", `Record size ${record.sizeBytes} exceeds the configured maximum ${rules.maxDecompressedRecordBytes}`);
@@ -240,7 +246,7 @@ function walkRecords(
     if (timestamp > maxTimestamp) maxTimestamp = timestamp;
     if (rules.isCompacted && !record.hasKey) {
       errors ??= new RecordErrors();
-      errors.add(index, `Compacted topic cannot accept message without key in topic partition ${context.partitionName}`, false);
+      errors.add(index, `Compacted topic cannot accept message without key in topic partition ${nameOf(context)}`, false);
     } else if (!rules.isLogAppendTime && timestamp !== -1) {
       if (isExact && timestamp >= earliest && timestamp <= latest && timestamp >= Number.MIN_SAFE_INTEGER) continue;
       errors ??= new RecordErrors();
@@ -261,9 +267,17 @@ function describeTimestamp(view: DataView, index: number, delta: number, rules: 
   const isFixed = (view.getInt16(ATTRIBUTES_AT) & LOG_APPEND_TIME_BIT) !== 0;
   const timestamp = isFixed ? view.getBigInt64(MAX_TIMESTAMP_AT) : BigInt.asIntN(64, view.getBigInt64(BASE_TIMESTAMP_AT) + BigInt(delta));
   const now = BigInt(context.nowMs);
-  const from = BigInt.asIntN(64, now - rules.timestampBeforeMaxMs);
-  const to = BigInt.asIntN(64, now + rules.timestampAfterMaxMs);
+  const from = BigInt.asIntN(64, now - toJavaLong(rules.timestampBeforeMaxMs));
+  const to = BigInt.asIntN(64, now + toJavaLong(rules.timestampAfterMaxMs));
   return `Timestamp ${timestamp} of message with offset ${index} is out of range. The timestamp should be within [${from}, ${to}]`;
+}
+
+const MAX_LONG = 2n ** 63n - 1n;
+
+/** The nearest double of 2^63 - 1 is 2^63. */
+function toJavaLong(value: number): bigint {
+  const exact = BigInt(value);
+  return exact > MAX_LONG ? MAX_LONG : exact;
 }
 
 /** At most this many record errors are kept and answered. */

@@ -26,17 +26,21 @@ function readVarint(bytes: Uint8Array, end: number): number {
 /** A zigzag varlong of at most 10 bytes: exact within +-2^53, else the nearest double. */
 function readVarlong(bytes: Uint8Array, end: number): number {
   let low = 0;
-  let high = 0;
-  for (let index = 0; index < 10; index++) {
+  for (let shift = 0; shift <= 21; shift += 7) {
     if (cursor >= end) break;
     const byte = bytes[cursor++] as number;
-    if (index < 4) low += (byte & 0x7f) * 2 ** (7 * index);
-    else high += (byte & 0x7f) * 2 ** (7 * (index - 4));
+    low |= (byte & 0x7f) << shift;
+    if (byte < 0x80) return (low >>> 1) ^ -(low & 1);
+  }
+  let high = 0;
+  for (let index = 4, factor = 1; index < 10; index++, factor *= 128) {
+    if (cursor >= end) break;
+    const byte = bytes[cursor++] as number;
+    high += (byte & 0x7f) * factor;
     if (byte < 0x80) {
-      const isNegative = (low & 1) === 1;
-      // value = low + high * 2^28; zigzag: half of it, or minus half of it (rounded up) when odd.
-      const magnitude = Math.floor(low / 2) + high * 2 ** 27;
-      return isNegative ? -magnitude - 1 : magnitude;
+      // The zigzag value is low + high * 2^28: half of it when even, minus half of it (rounded up) when odd.
+      const magnitude = (low >>> 1) + high * 134_217_728;
+      return (low & 1) === 0 ? magnitude : -magnitude - 1;
     }
   }
   isBroken = true;

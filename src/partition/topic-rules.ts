@@ -30,8 +30,8 @@ export class TopicRulesCache {
     return {
       maxMessageBytes: Number(get("max.message.bytes")),
       isLogAppendTime: get("message.timestamp.type") === "LogAppendTime",
-      timestampBeforeMaxMs: BigInt(get("message.timestamp.before.max.ms")),
-      timestampAfterMaxMs: BigInt(get("message.timestamp.after.max.ms")),
+      timestampBeforeMaxMs: Number(get("message.timestamp.before.max.ms")),
+      timestampAfterMaxMs: Number(get("message.timestamp.after.max.ms")),
       isCompacted: get("cleanup.policy")
         .split(",")
         .some((policy) => policy.trim() === "compact"),

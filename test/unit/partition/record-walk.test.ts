@@ -9,12 +9,19 @@ import { tableCrc32c } from "../support/table-crc32c.ts";
 const RULES: BatchRules = {
   maxMessageBytes: 1 << 20,
   isLogAppendTime: false,
-  timestampBeforeMaxMs: 2n ** 63n - 1n,
-  timestampAfterMaxMs: 3_600_000n,
+  timestampBeforeMaxMs: 2 ** 63,
+  timestampAfterMaxMs: 3_600_000,
   isCompacted: false,
   maxDecompressedRecordBytes: 2 ** 31 - 1,
 };
-const CONTEXT = { crc32c: tableCrc32c, decompress: decompressForTest, nowMs: 1_700_000_000_000, partitionName: "t-0", isZstdAllowed: true };
+const CONTEXT = {
+  crc32c: tableCrc32c,
+  decompress: decompressForTest,
+  nowMs: 1_700_000_000_000,
+  topicName: "t",
+  partition: 0,
+  isZstdAllowed: true,
+};
 
 describe("walking records", () => {
   test("every delta comes back exactly within 2^53", () => {
