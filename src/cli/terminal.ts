@@ -19,7 +19,7 @@ export function writeLine(descriptor: 1 | 2, line: string): void {
 
 /** "weir: MESSAGE; REMEDY (CODE)", always one line. */
 export function renderTrouble(trouble: Trouble): string {
-  const remedy = trouble.remedy === undefined ? "" : `; ${trouble.remedy}`;
+  const remedy = trouble.remedy === undefined ? "" : `; ${trouble.remedy.replace(/\.$/, "")}`;
   return `weir: ${trouble.message}${remedy} (${trouble.code})`.replace(/\s*[\r\n]+\s*/g, " ");
 }
 
