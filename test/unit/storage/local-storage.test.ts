@@ -116,3 +116,25 @@ test("a checkpoint is taken at the cut and read back; a drain forces one", async
   const bytes = await drive(world.clock, world.storage.readCheckpoint(STREAM_A));
   expect(new TextDecoder().decode(bytes)).toBe("state after 7");
 });
+
+test("a slice of the tail is copied in pieces, in any order, across batches", async () => {
+  const world = await openWorld();
+  world.metadata.add(STREAM_A);
+  const stream = openStream(world, STREAM_A);
+  const model = [300, 1, 77, 4_000, 512].map((length, i) => makeBatch(i, 1, i, length));
+  for (const batch of model) tryAppendBatch(world, stream, batch);
+  await drive(world.clock, world.storage.whenDurable());
+  const slice = stream.tryRead(0, NO_LIMIT);
+  if (slice === undefined) throw new Error("the ring has it");
+  const whole = Buffer.concat(model.map((batch) => batch.bytes));
+  expect(slice.sizeBytes).toBe(whole.length);
+  for (let i = 0; i < 500; i += 1) {
+    const from = world.random.nextInt(whole.length);
+    const length = 1 + world.random.nextInt(whole.length - from);
+    const target = new Uint8Array(length + 10);
+    expect(slice.tryCopy(from, length, target, 5)).toBe(true);
+    expect(Buffer.compare(target.subarray(5, 5 + length), whole.subarray(from, from + length))).toBe(0);
+  }
+  slice.release();
+  expect(() => slice.tryCopy(0, 1, new Uint8Array(1), 0)).toThrow("after its release");
+});

@@ -47,9 +47,10 @@ export class FakeMetadata implements ObjectCommitPort, CommittedRangesPort {
   readonly commits: ObjectCommit[] = [];
   walCommitted: WalPosition | undefined;
   writtenOff: string[] = [];
-  /** Each commit takes up to this. */
+  /** Each commit takes up to this before it is applied, and its answer up to this. */
   maxCommitMs = 0;
-  private readonly clock: Clock;
+  maxAnswerMs = 0;
+  clock: Clock;
   private readonly random: SeededRandom;
   /** Each commit lands before the next owner reads the log: the real log fences a former epoch's. */
   isCommitting = false;
@@ -73,7 +74,13 @@ export class FakeMetadata implements ObjectCommitPort, CommittedRangesPort {
     if (this.isCommitting) throw new Error("two commits at a time");
     this.isCommitting = true;
     if (this.maxCommitMs > 0) await this.clock.sleep(this.random.nextFloat() * this.maxCommitMs);
+    const outcomes = this.apply(commit);
+    if (this.maxAnswerMs > 0) await this.clock.sleep(this.random.nextFloat() * this.maxAnswerMs);
     this.isCommitting = false;
+    return outcomes;
+  }
+
+  private apply(commit: ObjectCommit): RangeOutcome[] {
     if (this.walCommitted !== undefined) expect(commit.walCommitted.lsn).toBeGreaterThanOrEqual(this.walCommitted.lsn);
     this.walCommitted = commit.walCommitted;
     this.commits.push(commit);
@@ -128,7 +135,7 @@ export interface WorldOptions {
   /** Made when the clock is there; MemoryStore by default. */
   readonly makeStore?: (clock: Clock, random: SeededRandom) => ObjectStore;
   /** Of an earlier world: its store and metadata, after a restart. */
-  readonly from?: World;
+  readonly from?: Omit<World, "clock"> & { readonly clock: ManualClock | undefined };
   readonly storage?: Partial<LocalStorageOptions>;
 }
 
@@ -140,7 +147,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     ring: new Uint8Array((options.ringBlocks ?? 64) * WAL_BLOCK_BYTES),
     maxCommitBytes: 4 * WAL_BLOCK_BYTES,
     ...(committed === undefined ? {} : { getCommittedPosition: () => committed }),
-    ...(options.from === undefined ? {} : { clock: options.from.clock }),
+    ...(options.from?.clock === undefined ? {} : { clock: options.from.clock }),
     ...options.wal,
   });
   const clock = options.from?.clock ?? opened.clock;
