@@ -138,7 +138,8 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
       isZstdAllowed: produce.context.apiVersion >= 7,
     });
     if (checked.kind === "refused") {
-      describeRefusal(answer, checked, found);
+      const logStartOffset = found?.logStartOffset ?? image.getPartition(topic.topicId, answer.index)?.logStartOffset ?? -1;
+      describeRefusal(answer, checked, logStartOffset);
       return;
     }
     if (checked.isTransactional) {
@@ -303,11 +304,11 @@ function codeOfReserveFailure(error: unknown, wasAborted: boolean): number {
   return troubleCode(error) === "batch-too-large" ? ErrorCodes.MESSAGE_TOO_LARGE : ErrorCodes.NOT_LEADER_OR_FOLLOWER;
 }
 
-function describeRefusal(answer: PartitionProduceResponse, refusal: BatchRefusal, log: PartitionLog | undefined): void {
+function describeRefusal(answer: PartitionProduceResponse, refusal: BatchRefusal, logStartOffset: number): void {
   const { stage } = refusal;
   answer.errorCode = REFUSAL_CODES[refusal.reason];
   if (stage === "framing" || stage === "records") answer.errorMessage = refusal.message;
-  if (log !== undefined && (stage === "log" || stage === "records")) answer.logStartOffset = BigInt(log.logStartOffset);
+  if (stage === "log" || stage === "records") answer.logStartOffset = BigInt(logStartOffset);
   answer.recordErrors = refusal.recordErrors.map(({ batchIndex, message }) => ({ batchIndex, batchIndexErrorMessage: message }));
 }
 

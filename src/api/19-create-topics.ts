@@ -85,6 +85,7 @@ export class CreateTopicsHandler implements SerialHandler<CreateTopicsRequest, C
     );
     const result = newCreatableTopicResult({
       name: plan.name,
+      errorMessage: null,
       numPartitions: plan.partitionCount,
       replicationFactor: plan.replicationFactor,
       configs,

@@ -39,7 +39,7 @@ describe("CreateTopics", () => {
     const api = new ApiHarness({ "num.partitions": "3", "log.retention.hours": "2" });
     for (const factor of [1, 3, 32767]) {
       const [topic] = await create(api, [{ name: `t${factor}`, replicationFactor: factor, numPartitions: 2 }]);
-      expect(topic).toMatchObject({ errorCode: 0, replicationFactor: factor, numPartitions: 2 });
+      expect(topic).toMatchObject({ errorCode: 0, errorMessage: null, replicationFactor: factor, numPartitions: 2 });
     }
     const [topic] = await create(api, [{ name: "d", numPartitions: -1, replicationFactor: -1, ...config("cleanup.policy", "compact") }]);
     expect(topic).toMatchObject({ errorCode: 0, numPartitions: 3, replicationFactor: 1, topicId: api.metadata.topics.get("d")?.topicId });
