@@ -22,9 +22,9 @@ import { ReleaseTracker } from "./stream/release-tracker.ts";
 import { RetainedTails } from "./stream/retained-tails.ts";
 import type { StreamLog } from "./stream/stream-log.ts";
 import { type Lsn, type Reservation, type Stream, type StreamId, type StreamKey, streamKey, type WalPosition } from "./types.ts";
+import { EndlessRetry } from "./upload/endless-retry.ts";
 import type { MakeObjectKey } from "./upload/object-keys.ts";
 import { type IsBatchCompressed, PartBuilder } from "./upload/part-builder.ts";
-import { StoreRetry } from "./upload/store-retry.ts";
 import { Uploader } from "./upload/uploader.ts";
 import type { RecoveredEntry, Wal } from "./wal/wal.ts";
 
@@ -67,7 +67,8 @@ export class LocalStorage implements Storage {
   private readonly retained: RetainedTails;
   private readonly cache: SegmentCache;
   private readonly reader: CatchUpReader;
-  private readonly retry: StoreRetry;
+  private readonly retry: EndlessRetry;
+  private readonly walRetry: EndlessRetry;
   private readonly uploader: Uploader;
   /** Private memory by purpose: each is 0 when nothing is under way. */
   private readonly sliceBudget: MemoryBudget;
@@ -105,11 +106,14 @@ export class LocalStorage implements Storage {
       sliceBudget: this.sliceBudget,
       loadBudget: this.loadBudget,
     });
-    this.retry = new StoreRetry(options.clock, options.random, options.logger);
+    const { clock, random, logger } = options;
+    this.retry = new EndlessRetry(clock, random, logger, { failing: "store.unavailable", working: "store.recovered" });
+    this.walRetry = new EndlessRetry(clock, random, logger, { failing: "wal.unreadable", working: "wal.readable" });
     this.uploader = new Uploader({
       ...options,
       builder: new PartBuilder({ ...options, zstdLevel: options.segmentZstdLevel }),
       retry: this.retry,
+      walRetry: this.walRetry,
       budget: this.uploadBudget,
       maxParallelUploads,
       committedPosition: options.committedPosition ?? BLANK_POSITION,
@@ -136,16 +140,16 @@ export class LocalStorage implements Storage {
     if (this.uploadFailure !== undefined && kind !== "failed")
       return { kind: "failed", reason: `uploads have stopped: ${this.uploadFailure}` };
     if (kind !== "full") return reason === undefined ? { kind } : { kind, reason };
-    const trouble = this.retry.trouble;
+    const trouble = this.storeTrouble;
     return {
       kind: "wal-full",
       reason: trouble === undefined ? "appends wait for uploads" : `appends wait for uploads: ${trouble.message}`,
     };
   }
 
-  /** The store's trouble that uploads are waiting out at present. */
+  /** The trouble (of the store, the metadata log, or the device at reading) that uploads are waiting out at present. */
   get storeTrouble(): Trouble | undefined {
-    return this.retry.trouble;
+    return this.retry.trouble ?? this.walRetry.trouble;
   }
 
   /** M12: bytes of private memory held by reads and uploads; 0 when every slice was released and no upload is under way. */

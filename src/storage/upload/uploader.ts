@@ -20,9 +20,9 @@ import { FOOTER_BYTES } from "../segment/segment-format.ts";
 import type { StreamLog } from "../stream/stream-log.ts";
 import type { WalPosition } from "../types.ts";
 import type { Wal } from "../wal/wal.ts";
+import type { EndlessRetry } from "./endless-retry.ts";
 import type { MakeObjectKey } from "./object-keys.ts";
 import { PartBuilder } from "./part-builder.ts";
-import type { StoreRetry } from "./store-retry.ts";
 import { type CutRun, type PlannedPart, planParts } from "./upload-plan.ts";
 
 export interface UploaderOptions {
@@ -33,7 +33,10 @@ export interface UploaderOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly builder: PartBuilder;
-  readonly retry: StoreRetry;
+  /** Of the object store and the metadata log. */
+  readonly retry: EndlessRetry;
+  /** Of the WAL's device. */
+  readonly walRetry: EndlessRetry;
   readonly makeObjectKey: MakeObjectKey;
   /** Private copies of all uploads together. */
   readonly budget: MemoryBudget;
@@ -213,12 +216,12 @@ export class Uploader {
   }
 
   private async upload(part: Part): Promise<UploadedObject> {
-    const { budget, builder, retry } = this.options;
+    const { budget, builder, walRetry } = this.options;
     const { signal } = this.stopped;
     await part.durable;
     const lease = await budget.acquire(PartBuilder.memoryBytes(part.plan.payloadBytes), signal);
     try {
-      const bytes = await retry.run(
+      const bytes = await walRetry.run(
         "reading the WAL for an upload",
         signal,
         () => true,

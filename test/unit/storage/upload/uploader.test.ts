@@ -299,3 +299,26 @@ test("a commit that the metadata log refuses for good stops storage, visibly", a
   expect(world.logger.names()).toContain("upload.failed");
   expect(world.wal.usedBlocks).toBeGreaterThan(0);
 });
+
+test("an upload whose device reads fail waits, says so, and goes on when they work", async () => {
+  class FailingDevice extends MemoryWalDevice {
+    failures = 0;
+    override read(deviceOffset: number, lengthBytes: number): Promise<Uint8Array> {
+      if (this.failures-- > 0) return Promise.reject(new Trouble({ code: "wal-device-io", message: "EIO", retryable: true }));
+      return super.read(deviceOffset, lengthBytes);
+    }
+  }
+  const device = new FailingDevice(deviceBytes(256));
+  const world = await openGated({ device, ringBlocks: 16, storage: { uploadIntervalMs: 1_000_000 } });
+  for (let i = 0; i < 20; i += 1) {
+    append(world, world.a, 3_000);
+    await settleTurns(world.clock, 4);
+  }
+  device.failures = 2;
+  await drive(world.clock, world.storage.flushToObjects());
+  expect(world.a.committedEndOffset).toBe(20);
+  expect(world.logger.names().filter((name) => name.startsWith("wal.unreadable") || name.startsWith("wal.readable"))).toEqual([
+    "wal.unreadable",
+    "wal.readable",
+  ]);
+});

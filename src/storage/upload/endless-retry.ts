@@ -1,5 +1,5 @@
 /**
- * Repeats a call to the store or the metadata log for as long as it fails with a Trouble: with S3 away a broker goes on and waits.
+ * Repeats a call for as long as it fails with a Trouble: with S3 away a broker goes on and waits.
  * One log line when it begins to fail, one when it works again; the state between is readable.
  */
 import type { Clock } from "../../base/clock.ts";
@@ -10,17 +10,25 @@ import type { Logger } from "../../telemetry/telemetry.ts";
 const FIRST_DELAY_MS = 50;
 const MAX_DELAY_MS = 5_000;
 
-export class StoreRetry {
+/** Names of the log events: "store.unavailable" and "store.recovered", ... */
+export interface RetryEvents {
+  readonly failing: string;
+  readonly working: string;
+}
+
+export class EndlessRetry {
   private readonly clock: Clock;
   private readonly random: Random;
   private readonly logger: Logger;
+  private readonly events: RetryEvents;
   /** Calls that fail at present, with their newest trouble. */
   private readonly failing = new Map<object, Trouble>();
 
-  constructor(clock: Clock, random: Random, logger: Logger) {
+  constructor(clock: Clock, random: Random, logger: Logger, events: RetryEvents) {
     this.clock = clock;
     this.random = random;
     this.logger = logger;
+    this.events = events;
   }
 
   /** The trouble of a call that is being repeated now; undefined when all is well. */
@@ -62,10 +70,10 @@ export class StoreRetry {
   private failed(caller: object, what: string, trouble: Trouble): void {
     const isFirst = this.failing.size === 0;
     this.failing.set(caller, trouble);
-    if (isFirst) this.logger.warn("store.unavailable", `${what} fails and is repeated: ${trouble.message}`, { code: trouble.code });
+    if (isFirst) this.logger.warn(this.events.failing, `${what} fails and is repeated: ${trouble.message}`, { code: trouble.code });
   }
 
   private succeeded(caller: object, what: string): void {
-    if (this.failing.delete(caller) && this.failing.size === 0) this.logger.info("store.recovered", `${what} works again`);
+    if (this.failing.delete(caller) && this.failing.size === 0) this.logger.info(this.events.working, `${what} works again`);
   }
 }
