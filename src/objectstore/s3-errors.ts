@@ -53,7 +53,8 @@ export function classifyS3Error(failure: S3Failure): unknown {
     return failure.timedOut ? make("store-timeout", failure) : error;
   }
   const name = error instanceof Error ? error.name : "";
-  const status = statusOf(error);
+  // Only an answer that was read whole says anything; one that broke off in its body is a broken connection, whatever its status.
+  const status = isServiceAnswer(error) ? statusOf(error) : undefined;
   if (name === "Error" && /Region is missing/.test(describeError(error))) return make("store-wrong-region", failure);
   const known = CODE_BY_S3_NAME.get(name);
   if (known !== undefined) return make(known, failure);
@@ -86,8 +87,6 @@ function codeOfStatus(status: number, isCreate: boolean): StoreTroubleCode {
   if (status === 429 || status === 503) return "store-unavailable";
   if (status === 507) return "store-full";
   if (status >= 500 && status !== 501) return isCreate ? "store-outcome-unknown" : "store-unavailable";
-  // An answer that is no error but could not be read.
-  if (status < 300) return isCreate ? "store-outcome-unknown" : "store-unavailable";
   return "store-refused";
 }
 
@@ -100,6 +99,11 @@ function make(code: StoreTroubleCode, failure: S3Failure): Trouble {
 function statusOf(error: unknown): number | undefined {
   const metadata = (error as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata;
   return metadata?.httpStatusCode;
+}
+
+/** An error that the SDK made from the server's own error document. */
+function isServiceAnswer(error: unknown): boolean {
+  return typeof error === "object" && error !== null && "$fault" in error;
 }
 
 function networkCode(error: unknown): string {
