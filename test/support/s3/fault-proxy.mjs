@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import { once } from "node:events";
 // fault-proxy: HTTP proxy between an S3 client and an S3 server that injects faults on command.
 // No dependencies; node >= 18 or bun. Listens on loopback only.
 //   node fault-proxy.mjs --upstream http://127.0.0.1:9000 --port 9100 --admin-port 9101 [--seed 1] [--config '{...}']
@@ -7,6 +6,7 @@ import { once } from "node:events";
 // Admin (on --admin-port): GET /config, PUT /config (replace), PATCH /config (merge), POST /reset,
 //   POST /preset/NAME, POST /outage?ms=N[&mode=refuse|hang|503], POST /arm (one-shot faults), GET /stats, GET /log, GET /healthz
 // See README.md for the config fields.
+import { once } from "node:events";
 import http from "node:http";
 
 const argv = process.argv.slice(2);
