@@ -33,6 +33,8 @@ export const EVENTS = {
   "wal.resumed": "The WAL has room again.",
   "wal.write-failed": "A WAL write failed and is being repeated at the same place.",
   "wal.write-recovered": "WAL writes succeed again.",
+  "wal.unreadable": "The WAL device cannot be read for an upload; the read is being repeated.",
+  "wal.readable": "The WAL device can be read again.",
   "wal.failed": "WAL writes failed for too long: nothing is acknowledged any more, the process ends with code 70.",
   "partition.opened": "A partition log is open (debug).",
   "partition.closed": "A partition log was closed, with the reason.",
