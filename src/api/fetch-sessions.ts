@@ -23,6 +23,7 @@ export interface FetchTarget {
 /** What the answer's comparison needs of a partition's result. */
 export interface PartitionResult {
   readonly errorCode: number;
+  /** -1 with an error: so what follows the error is news. */
   readonly highWatermark: bigint;
   readonly logStartOffset: bigint;
   readonly recordsBytes: number;
@@ -196,7 +197,7 @@ export class FetchSessions {
         result.isDiverging ||
         known.highWatermark !== result.highWatermark ||
         known.logStartOffset !== result.logStartOffset;
-      known.highWatermark = result.errorCode === 0 ? result.highWatermark : -1n;
+      known.highWatermark = result.highWatermark;
       known.logStartOffset = result.logStartOffset;
       if (result.recordsBytes > 0) {
         session.partitions.delete(key);

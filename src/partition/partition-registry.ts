@@ -151,7 +151,6 @@ export class PartitionRegistry {
         if (slice.sizeBytes === 0) break;
         const bytes = await copySlice(slice);
         forEachBatch(bytes, viewOf(bytes), (batch) => {
-          if (batch.lastOffset < fromOffset) return;
           log.replayBatch(batch, nowMs);
           batches += 1;
         });

@@ -204,6 +204,18 @@ describe("Fetch", () => {
     expect(heldSlices(api)).toBe(2);
   });
 
+  test("a fetch holds nothing while it waits", async () => {
+    const api = await harness();
+    await produce(api, 0);
+    const waiting = fetch(api, ask([{}], { maxWaitMs: 500, minBytes: 1000 }));
+    await settle();
+    expect(api.waiters.size).toBe(1);
+    expect(heldSlices(api)).toBe(0);
+    await api.clock.advance(510);
+    expect(rows(await waiting)).toEqual([[0, 0, [0]]]);
+    expect(heldSlices(api)).toBe(1);
+  });
+
   test("a record that becomes durable between the read and the wait is not missed", async () => {
     const api = await harness();
     const { topicId } = api.metadata.topics.get("t") ?? { topicId: "" };

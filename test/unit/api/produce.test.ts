@@ -251,6 +251,21 @@ describe("Produce", () => {
     expect(api.storage.stream(topicId, 0).nextOffset).toBe(1);
   });
 
+  test("a partition that moves while its batch waits for room is not appended to", async () => {
+    const api = harness();
+    const topicId = api.metadata.topics.get("t")?.topicId ?? "";
+    await api.partitions.open(topicId, 0);
+    const stream = api.storage.stream(topicId, 0);
+    api.storage.hasRoom = false;
+    const held = api.call<ProduceResponse>(0, request(makeBatch()), 9);
+    await settle();
+    api.metadata.setPartition(topicId, 0, { ownerNodeId: 2, term: 1 });
+    api.storage.grant();
+    expect(first(await held).errorCode).toBe(ErrorCodes.NOT_LEADER_OR_FOLLOWER);
+    expect(stream.nextOffset).toBe(0);
+    expect(api.storage.openReservations).toBe(0);
+  });
+
   test("R7: a failed device is a retriable answer, never UNKNOWN_SERVER_ERROR; a partition that moved names its leader", async () => {
     const api = harness();
     const topicId = api.metadata.topics.get("t")?.topicId ?? "";

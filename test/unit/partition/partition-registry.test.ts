@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { Trouble } from "../../../src/base/trouble.ts";
+import { readStoredBatch, viewOf } from "../../../src/partition/batch-layout.ts";
 import { decodeCheckpoint } from "../../../src/partition/checkpoint-format.ts";
 import { CHECKPOINT_BATCHES, CHECKPOINT_NEW_PRODUCERS, PartitionLog } from "../../../src/partition/partition-log.ts";
 import { ErrorCodes } from "../../../src/protocol/error-codes.ts";
@@ -136,7 +137,11 @@ describe("producer state over a restart", () => {
     for (let id = 0; id < CHECKPOINT_NEW_PRODUCERS; id++) await send(api, id, 0);
     expect(log.takeCheckpoint(false)).toBeDefined();
     const unopened = new PartitionLog({ topicId, partition: 1, term: 0, logStartOffset: 0, crc32c: tableCrc32c });
+    unopened.attachStream(log.stream);
+    unopened.replayBatch(readStoredBatch(viewOf(makeBatch()), 0), 0);
     expect(unopened.takeCheckpoint(true)).toBeUndefined();
+    unopened.startServing();
+    expect(unopened.takeCheckpoint(true)).toBeDefined();
   });
 
   test("a damaged checkpoint keeps the partition closed; it is not taken for none", async () => {
