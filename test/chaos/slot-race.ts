@@ -42,7 +42,16 @@ export async function raceForSlots(kind: S3ServerKind, slots: number, seed: numb
   const { bucket, region, credentials } = server;
   const ended = new AbortController();
   const racers = [1, 2].map((nodeId) => {
-    const config = { clusterId: CLUSTER_ID, nodeId, seed: seed * 10 + nodeId, slots, endpoint: proxy.endpoint, bucket, region, credentials };
+    const config = {
+      clusterId: CLUSTER_ID,
+      nodeId,
+      seed: seed * 10 + nodeId,
+      slots,
+      endpoint: proxy.endpoint,
+      bucket,
+      region,
+      credentials,
+    };
     return startRacer(config, ended.signal);
   });
   const reports = Promise.all(racers).finally(() => ended.abort());

@@ -42,9 +42,26 @@ export function topicCreated(number: number, partitions = 1): MetadataRecord {
 }
 
 export function committed(topic: number, object: string, baseOffset: number, endOffset: number, lsn: number): MetadataRecord {
-  const range = { topicId: uuid(topic), partition: 0, term: 0, baseOffset, endOffset, maxTimestampMs: 1_000 + endOffset, sizeBytes: 10, hasCheckpoint: baseOffset === 0 };
+  const range = {
+    topicId: uuid(topic),
+    partition: 0,
+    term: 0,
+    baseOffset,
+    endOffset,
+    maxTimestampMs: 1_000 + endOffset,
+    sizeBytes: 10,
+    hasCheckpoint: baseOffset === 0,
+  };
   const walCommitted = { lsn, predecessorChecksum: 3, walEpoch: 1 };
-  return { type: "object-committed", objectKey: `data/1-${object}`, sizeBytes: 99, nodeId: 1, walId: "wal-1", walCommitted, ranges: [range] };
+  return {
+    type: "object-committed",
+    objectKey: `data/1-${object}`,
+    sizeBytes: 99,
+    nodeId: 1,
+    walId: "wal-1",
+    walCommitted,
+    ranges: [range],
+  };
 }
 
 export function wonFeature(level: number): MetadataRecord {

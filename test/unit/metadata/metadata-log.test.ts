@@ -25,7 +25,12 @@ async function fill(log: MetadataLog, n: number): Promise<void> {
     const slot = log.image.slot;
     await propose(log, 1, committed(0, `o${slot}`, end, end + 10, slot));
     await propose(log, 1, topicCreated(slot, 2), wonFeature(slot));
-    await propose(log, 1, { type: "topic-deleted", topicId: uuid(slot) }, { type: "log-start-offset", topicId: uuid(0), partition: 0, offset: end });
+    await propose(
+      log,
+      1,
+      { type: "topic-deleted", topicId: uuid(slot) },
+      { type: "log-start-offset", topicId: uuid(0), partition: 0, offset: end },
+    );
   }
 }
 
@@ -33,7 +38,16 @@ describe("slots", () => {
   test("have one winner each under lost, delayed and doubled requests; all images agree (20 seeds)", async () => {
     for (let seed = 1; seed <= 20; seed++) {
       const { clock, store } = newWorld();
-      const rates = { ...NO_FAULTS, maxLatencyMs: 20, unavailable: 0.05, conflict: 0.05, lostReply: 0.15, lostRequest: 0.1, delayed: 0.1, duplicate: 0.1 };
+      const rates = {
+        ...NO_FAULTS,
+        maxLatencyMs: 20,
+        unavailable: 0.05,
+        conflict: 0.05,
+        lostReply: 0.15,
+        lostRequest: 0.1,
+        delayed: 0.1,
+        duplicate: 0.1,
+      };
       const policy = { maxAttempts: 50, firstPauseMs: 1, maxPauseMs: 20, defaultDeadlineMs: 1e9 };
       const won = new Map<number, number>();
       const race = async (nodeId: number): Promise<MetadataLog> => {
@@ -170,7 +184,10 @@ describe("image = snapshot + log (M8)", () => {
       damaged[bit >> 3]! ^= 1 << (bit & 7);
       await store.put(slotKey(2), damaged);
       const code = /^metadata-(damaged|format-unknown)$/;
-      await expect(openLog(store, clock)).rejects.toMatchObject({ code: expect.stringMatching(code), message: expect.stringContaining(slotKey(2)) });
+      await expect(openLog(store, clock)).rejects.toMatchObject({
+        code: expect.stringMatching(code),
+        message: expect.stringContaining(slotKey(2)),
+      });
     }
   });
 
