@@ -1,27 +1,23 @@
 /**
- * Where the fields of a record batch (magic 2) lie, and how to read and patch them in place. Kafka's message format v2 (KIP-98), big-endian:
- *
- *    at  size  field
- *     0     8  base offset             outside the CRC: assigned by the broker
- *     8     4  batch length            bytes after this field
- *    12     4  partition leader epoch  outside the CRC: assigned by the broker
- *    16     1  magic (2)
- *    17     4  CRC32C of bytes [21, end)
- *    21     2  attributes              bits 0-2 codec, 3 LogAppendTime, 4 transactional, 5 control, 6 delete horizon
- *    23     4  last offset delta
- *    27     8  base timestamp
- *    35     8  max timestamp
- *    43     8  producer id
- *    51     2  producer epoch
- *    53     4  base sequence
- *    57     4  record count
- *    61        records
+ * Record batches (magic 2) as the hot path reads and patches them in place: one DataView a batch, offsets and times as numbers. The format itself
+ * is drawn in `protocol/record-batch.ts`; here is where each field lies. Base offset and leader epoch lie outside the CRC, which covers
+ * bytes [ATTRIBUTES_AT, end).
  */
 import { assert } from "../base/assert.ts";
+import {
+  BATCH_HEADER_BYTES,
+  BATCH_LOG_OVERHEAD,
+  COMPRESSION_MASK,
+  CONTROL_BIT,
+  LOG_APPEND_TIME_BIT,
+  TRANSACTIONAL_BIT,
+} from "../protocol/record-batch.ts";
+
+export { CONTROL_BIT, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT };
 
 /** Base offset and length: what precedes the counted bytes. */
-export const LOG_OVERHEAD = 12;
-export const BATCH_OVERHEAD = 61;
+export const LOG_OVERHEAD = BATCH_LOG_OVERHEAD;
+export const BATCH_OVERHEAD = BATCH_HEADER_BYTES;
 export const LENGTH_AT = 8;
 export const LEADER_EPOCH_AT = 12;
 export const MAGIC_AT = 16;
@@ -35,11 +31,7 @@ export const PRODUCER_EPOCH_AT = 51;
 export const BASE_SEQUENCE_AT = 53;
 export const RECORD_COUNT_AT = 57;
 
-export const CODEC_MASK = 0x07;
-export const LOG_APPEND_TIME_BIT = 0x08;
-export const TRANSACTIONAL_BIT = 0x10;
-export const CONTROL_BIT = 0x20;
-
+export const CODEC_MASK = COMPRESSION_MASK;
 export const CODEC_NONE = 0;
 export const CODEC_ZSTD = 4;
 
