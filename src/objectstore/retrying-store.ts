@@ -91,6 +91,7 @@ export class RetryingStore implements ObjectStore {
       try {
         return await call(options?.signal === undefined ? { deadlineMs } : { deadlineMs, signal: options.signal });
       } catch (error) {
+        options?.signal?.throwIfAborted();
         if (!(error instanceof Trouble) || !mayRepeat(error) || attempt >= this.#policy.maxAttempts) throw error;
         const ceilingMs = Math.min(this.#policy.maxPauseMs, this.#policy.firstPauseMs * 2 ** (attempt - 1));
         const pauseMs = this.#random.nextFloat() * ceilingMs;

@@ -135,7 +135,7 @@ describe("fixtures of version 1", () => {
   test("are there", async () => {
     const store = await makeFixtureStore();
     const listed = (await store.list("")).objects.map((object) => object.key);
-    if (process.env["WEIR_WRITE_FIXTURES"] === "1") {
+    if (process.env.WEIR_WRITE_FIXTURES === "1") {
       mkdirSync(FIXTURES, { recursive: true });
       for (const key of listed) {
         if (!existsSync(fixturePath(key))) writeFileSync(fixturePath(key), (await store.get(key))!);
