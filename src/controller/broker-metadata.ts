@@ -48,6 +48,7 @@ export class BrokerMetadata implements ClusterMetadata, ObjectCommitPort {
     const { log, channel, controller } = dependencies;
     this.#deps = dependencies;
     this.committedRanges = new ImageCommittedRanges(log);
+    controller.onFailed((reason) => this.#fail(reason));
     this.#keeper = new LogKeeper({
       ...dependencies,
       brokerEpoch: channel.brokerEpoch,

@@ -46,6 +46,7 @@ export class Controller {
   #reignEpoch: number | undefined;
   #lossesInARow = 0;
   #failure: unknown;
+  #onFailed: ((reason: Trouble) => void) | undefined;
   #idle: Promise<void> = Promise.resolve();
   readonly #slotsWon: { add(value: number): void };
   readonly #slotsLost: { add(value: number): void };
@@ -86,8 +87,14 @@ export class Controller {
     });
   }
 
+  /** Called when the log cannot be followed any more (it is damaged, say): nothing that this broker owns is certain then. */
+  onFailed(listener: (reason: Trouble) => void): void {
+    this.#onFailed = listener;
+  }
+
   /** Aborts what is in flight; its outcome stays unknown. */
   async close(): Promise<void> {
+    this.#onFailed = undefined;
     this.#fail(new Trouble({ code: "closing", message: "the broker is closing", retryable: true }));
     await this.#idle;
   }
@@ -97,6 +104,8 @@ export class Controller {
       while (this.#pending.length > 0) await this.#writeBatch();
     } catch (error) {
       this.#fail(error);
+      if (!(error instanceof Trouble)) throw error;
+      this.#onFailed?.(error);
     } finally {
       this.#isRunning = false;
     }

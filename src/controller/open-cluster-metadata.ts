@@ -10,7 +10,7 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { type Random, randomUuidBytes } from "../base/random.ts";
-import { readOrCreateClusterId } from "../metadata/cluster-id.ts";
+import { type FoundClusterId, readOrCreateClusterId } from "../metadata/cluster-id.ts";
 import type { BrokerState, WalState } from "../metadata/entities.ts";
 import type { ClusterImage } from "../metadata/image.ts";
 import type { Crc32c } from "../metadata/log-batch.ts";
@@ -33,6 +33,8 @@ export interface OpenClusterOptions {
   readonly metrics: Metrics;
   readonly crc32c: Crc32c;
   readonly nodeId: number;
+  /** From `findClusterId`, which saves asking again. */
+  readonly found?: FoundClusterId;
   /** A new cluster gets it, an existing one must have it. */
   readonly wantedClusterId?: string;
   /** The cluster that the WAL's header names; absent when the WAL is blank. */
@@ -55,8 +57,8 @@ const DEFAULT_SNAPSHOT_EVERY_SLOTS = 1_000;
 
 /** Rejects with a Trouble: the store's, "cluster-missing", "cluster-id-mismatch", "wal-foreign-cluster", "metadata-...". */
 export async function openClusterMetadata(options: OpenClusterOptions): Promise<OpenedCluster> {
-  const { store, random, crc32c, wantedClusterId, walClusterId } = options;
-  const { clusterId, isNew } = await readOrCreateClusterId({ store, random, crc32c, wantedClusterId, walClusterId });
+  const { store, random, crc32c, found, wantedClusterId, walClusterId } = options;
+  const { clusterId, isNew } = await readOrCreateClusterId({ store, random, crc32c, found, wantedClusterId, walClusterId });
   const clusterStore = new ScopedStore(store, clusterId);
   const log = await MetadataLog.open(clusterId, isNew, { ...options, store: clusterStore });
   return new OpenedCluster(log, clusterStore, options);

@@ -1,6 +1,7 @@
 /** One broker as a cluster of one: what it records is there after a restart, and refused when it contradicts the log. */
 import { describe, expect, test } from "bun:test";
 import { SystemClock } from "../../../src/base/system-clock.ts";
+import { slotKey } from "../../../src/metadata/keys.ts";
 import { DirectoryStore } from "../../../src/objectstore/directory-store.ts";
 import { MemoryStore } from "../../../src/objectstore/memory-store.ts";
 import type { ObjectStore } from "../../../src/objectstore/object-store.ts";
@@ -199,6 +200,18 @@ describe("a cluster of one", () => {
     await expect(createTopic(old, "late")).rejects.toMatchObject({ code: "broker-fenced", exitCode: 70 });
     await drive(manual, old.close());
     await drive(manual, young.close());
+  });
+
+  test("stops when the log turns out to be damaged, and says why (N2)", async () => {
+    const store = new MemoryStore(clock);
+    const broker = await startBroker({ store, clock });
+    const reasons: string[] = [];
+    broker.onFenced((reason) => reasons.push(reason.code));
+    await store.put(`${broker.image.clusterId}/${slotKey(broker.image.slot + 1)}`, Buffer.from("damaged"));
+    await expect(createTopic(broker, "t")).rejects.toMatchObject({ code: "metadata-damaged" });
+    expect(reasons).toEqual(["metadata-damaged"]);
+    await expect(createTopic(broker, "u")).rejects.toMatchObject({ code: "metadata-damaged" });
+    await broker.close();
   });
 
   test("creates and deletes 10,000 topics in small slots (M14, M16)", async () => {
