@@ -38,7 +38,7 @@ function makeLibraryTree(root: string): void {
 
 /** Runs the executable with `root` as its whole world, in mount and process namespaces of its own. `prepare` runs before, with $ROOT set. */
 function chrootWrapper(root: string, prepare = ":"): string[] {
-  const script = `mkdir -p "$ROOT/proc" "$ROOT/dev" "$ROOT/data" && mount -t proc proc "$ROOT/proc" && mount --rbind /dev "$ROOT/dev" && ${prepare} && shift && exec chroot "$ROOT" /weir "$@"`;
+  const script = `rm -rf "$ROOT/data" && mkdir -p "$ROOT/proc" "$ROOT/dev" "$ROOT/data" && mount -t proc proc "$ROOT/proc" && mount --rbind /dev "$ROOT/dev" && ${prepare} && shift && exec chroot "$ROOT" /weir "$@"`;
   return ["unshare", "--mount", "--pid", "--fork", "--kill-child=SIGTERM", "env", `ROOT=${root}`, "sh", "-c", script, "sh"];
 }
 
