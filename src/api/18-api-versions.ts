@@ -5,6 +5,7 @@
  * range, coded as v0 by the dispatcher (KIP-511). Client software names are checked as in Kafka. A v5 client that expects another cluster or node is told to
  * bootstrap again (KIP-1242). Features are those of 4.4, each only once it is served.
  */
+import { SUPPORTED_FEATURES } from "../metadata/features.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
   type ApiVersionsRequest,
@@ -20,11 +21,6 @@ import type { ApiServices } from "./services.ts";
 
 const PRODUCE_KEY = 0;
 const SOFTWARE_PATTERN = /^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$/;
-
-/** Feature levels that this broker understands, of those that 4.4 has. */
-export const SUPPORTED_FEATURES: readonly { readonly name: string; readonly min: number; readonly max: number }[] = [
-  { name: "metadata.version", min: 7, max: 33 },
-];
 
 export class ApiVersionsHandler implements SerialHandler<ApiVersionsRequest, ApiVersionsResponse> {
   readonly kind = "serial";

@@ -9,6 +9,7 @@ import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { type Random, randomUuidBytes } from "../base/random.ts";
 import { Trouble } from "../base/trouble.ts";
+import { SUPPORTED_FEATURES } from "../metadata/features.ts";
 import { ImageDraft } from "../metadata/image-draft.ts";
 import type { MetadataLog } from "../metadata/metadata-log.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
@@ -133,6 +134,7 @@ export class Controller {
     if (!this.isReigning) {
       const epoch = log.image.controllerEpoch + 1;
       evaluation.add({ type: "controller-elected", nodeId, epoch, incarnation: this.#incarnation });
+      if (log.image.slot === 0) for (const { name, max } of SUPPORTED_FEATURES) evaluation.add({ type: "feature-level", name, level: max });
     }
     const recordsBefore = evaluation.records.length;
     const answers: Answer[] = [];
