@@ -3,6 +3,15 @@ import { ProduceHandler } from "./00-produce.ts";
 import { FetchHandler } from "./01-fetch.ts";
 import { ListOffsetsHandler } from "./02-list-offsets.ts";
 import { MetadataHandler } from "./03-metadata.ts";
+import { OffsetCommitHandler } from "./08-offset-commit.ts";
+import { OffsetFetchHandler } from "./09-offset-fetch.ts";
+import { FindCoordinatorHandler } from "./10-find-coordinator.ts";
+import { JoinGroupHandler } from "./11-join-group.ts";
+import { HeartbeatHandler } from "./12-heartbeat.ts";
+import { LeaveGroupHandler } from "./13-leave-group.ts";
+import { SyncGroupHandler } from "./14-sync-group.ts";
+import { DescribeGroupsHandler } from "./15-describe-groups.ts";
+import { ListGroupsHandler } from "./16-list-groups.ts";
 import { ApiVersionsHandler } from "./18-api-versions.ts";
 import { CreateTopicsHandler } from "./19-create-topics.ts";
 import { DeleteTopicsHandler } from "./20-delete-topics.ts";
@@ -10,6 +19,8 @@ import { InitProducerIdHandler } from "./22-init-producer-id.ts";
 import { OffsetForLeaderEpochHandler } from "./23-offset-for-leader-epoch.ts";
 import { DescribeConfigsHandler } from "./32-describe-configs.ts";
 import { CreatePartitionsHandler } from "./37-create-partitions.ts";
+import { DeleteGroupsHandler } from "./42-delete-groups.ts";
+import { OffsetDeleteHandler } from "./47-offset-delete.ts";
 import { DescribeClusterHandler } from "./60-describe-cluster.ts";
 import { DescribeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
 import type { ApiHandler } from "./handler.ts";
@@ -21,12 +32,23 @@ export function createApiHandlers(services: ApiServices): readonly ApiHandler[] 
     new FetchHandler(services),
     new ListOffsetsHandler(services),
     new MetadataHandler(services),
+    new OffsetCommitHandler(services),
+    new OffsetFetchHandler(services),
+    new FindCoordinatorHandler(services),
+    new JoinGroupHandler(services),
+    new HeartbeatHandler(services),
+    new LeaveGroupHandler(services),
+    new SyncGroupHandler(services),
+    new DescribeGroupsHandler(services),
+    new ListGroupsHandler(services),
     new CreateTopicsHandler(services),
     new DeleteTopicsHandler(services),
     new InitProducerIdHandler(services),
     new OffsetForLeaderEpochHandler(services),
     new DescribeConfigsHandler(services),
     new CreatePartitionsHandler(services),
+    new DeleteGroupsHandler(services),
+    new OffsetDeleteHandler(services),
     new DescribeClusterHandler(services),
     new DescribeTopicPartitionsHandler(services),
   ];

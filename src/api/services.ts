@@ -2,6 +2,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import type { Config } from "../config/config.ts";
+import type { GroupCoordinator } from "../group/group-coordinator.ts";
 import type { ClusterMetadata } from "../metadata/cluster-metadata.ts";
 import type { Crc32c } from "../partition/batch-layout.ts";
 import type { Decompress } from "../partition/batch-validation.ts";
@@ -22,6 +23,7 @@ export interface ApiServices {
   readonly partitions: PartitionRegistry;
   readonly waiters: FetchWaiters;
   readonly topicRules: TopicRulesCache;
+  readonly groups: GroupCoordinator;
   readonly crc32c: Crc32c;
   /** Content of a compressed batch, bounded; see protocol's compression. */
   readonly decompress: Decompress;

@@ -4,6 +4,7 @@ import { Trouble } from "../base/trouble.ts";
 import type { Config, ListenerConfig } from "../config/config.ts";
 import type { HttpServer } from "../console/http-server.ts";
 import type { BrokerMetadata } from "../controller/broker-metadata.ts";
+import type { GroupCoordinator } from "../group/group-coordinator.ts";
 import type { ObjectStore } from "../objectstore/object-store.ts";
 import type { PartitionRegistry } from "../partition/partition-registry.ts";
 import type { KafkaServer } from "../server/kafka-server.ts";
@@ -19,6 +20,7 @@ export interface BrokerParts {
   readonly wal: Wal;
   readonly storage: LocalStorage;
   readonly partitions: PartitionRegistry;
+  readonly groups: GroupCoordinator;
   readonly server: KafkaServer;
   readonly http: HttpServer | undefined;
   readonly damage: DamageReport | undefined;
@@ -60,11 +62,12 @@ export class Broker {
 
   /** Opens what recovery found, serves, and says so in one line. */
   async start(facts: StartFacts): Promise<void> {
-    const { config, world, store, metadata, storage, partitions, server, http, handlers } = this.parts;
+    const { config, world, store, metadata, storage, partitions, groups, server, http, handlers } = this.parts;
     for (const id of storage.getRecoveredStreams()) {
       if (metadata.image.getTopicById(id.topicId) === undefined) storage.dropRecovered(id);
     }
     await partitions.openRecovered();
+    groups.loadOwned();
     server.startServing(handlers);
     world.logger.info("broker.started", `Weir ${facts.version} serves`, {
       version: facts.version,
@@ -99,7 +102,7 @@ export class Broker {
    */
   async drain(reason: string, deadlineMs: number): Promise<boolean> {
     this.isDraining = true;
-    const { world, server, storage, partitions, metadata, store, http } = this.parts;
+    const { world, server, storage, partitions, groups, metadata, store, http } = this.parts;
     const startedMs = world.clock.monotonicMs();
     world.logger.info("broker.draining", `${reason}: no new connections, requests end, the tail is uploaded`, {
       deadlineMs,
@@ -112,6 +115,8 @@ export class Broker {
       deadline.resolve("late");
     });
     const work = async (): Promise<"done"> => {
+      // Members that wait for a rebalance would hold up the drain: they are told to look for another coordinator.
+      groups.close();
       await server.drain(deadlineMs * REQUESTS_SHARE);
       await storage.flushToObjects(abort.signal);
       partitions.close();

@@ -17,9 +17,11 @@ import type { Config, ListenerConfig } from "../config/config.ts";
 import type { HttpServer } from "../console/http-server.ts";
 import type { BrokerMetadata } from "../controller/broker-metadata.ts";
 import { type OpenClusterOptions, type OpenedCluster, openClusterMetadata } from "../controller/open-cluster-metadata.ts";
+import { GroupCoordinator } from "../group/group-coordinator.ts";
 import type { ObjectStore } from "../objectstore/object-store.ts";
 import { probeConditionalWrites } from "../objectstore/probe-store.ts";
 import { ATTRIBUTES_AT, CODEC_MASK, CODEC_NONE } from "../partition/batch-layout.ts";
+import type { Decompress } from "../partition/batch-validation.ts";
 import { FetchWaiters } from "../partition/fetch-waiters.ts";
 import { PartitionRegistry } from "../partition/partition-registry.ts";
 import { TopicRulesCache } from "../partition/topic-rules.ts";
@@ -245,19 +247,21 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
     segmentZstdLevel: config.segmentZstdLevel,
   });
   const partitions = new PartitionRegistry({ ...world, storage, metadata, config });
-  const services: ApiServices = {
+  const shared = {
     ...world,
     config,
     metadata,
     storage,
     partitions,
-    waiters: new FetchWaiters(world.clock),
     topicRules: new TopicRulesCache(config),
-    decompress: (codec, bytes, start, end, maxBytes) => decompress(codec, bytes.subarray(start, end), maxBytes, world.blockCodecs),
+    decompress: ((codec, bytes, start, end, maxBytes) =>
+      decompress(codec, bytes.subarray(start, end), maxBytes, world.blockCodecs)) satisfies Decompress,
   };
+  const groups = new GroupCoordinator(shared);
+  const services: ApiServices = { ...shared, groups, waiters: new FetchWaiters(world.clock) };
   metadata.onChange(() => {
     // A header write that fails shows in the WAL's own state; the next change notes a newer slot.
     wal.noteMetadataSlot(metadata.image.slot, hashText(metadata.image.hash)).catch(() => {});
   });
-  return { config, world, store, metadata, wal, storage, partitions, server, http, damage, handlers: createApiHandlers(services) };
+  return { config, world, store, metadata, wal, storage, partitions, groups, server, http, damage, handlers: createApiHandlers(services) };
 }

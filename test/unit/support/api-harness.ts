@@ -2,6 +2,7 @@
 import type { ApiHandler, ConnectionView, RequestContext } from "../../../src/api/handler.ts";
 import { createApiHandlers } from "../../../src/api/registry.ts";
 import type { ApiServices } from "../../../src/api/services.ts";
+import { GroupCoordinator } from "../../../src/group/group-coordinator.ts";
 import { FetchWaiters } from "../../../src/partition/fetch-waiters.ts";
 import { PartitionRegistry } from "../../../src/partition/partition-registry.ts";
 import { TopicRulesCache } from "../../../src/partition/topic-rules.ts";
@@ -35,7 +36,7 @@ export class ApiHarness {
     const { clock, logger } = this;
     this.waiters = new FetchWaiters(clock);
     this.partitions = new PartitionRegistry({ storage, metadata, config, clock, logger, crc32c: tableCrc32c });
-    this.services = {
+    const shared = {
       config,
       clock,
       random: new SeededRandom(7),
@@ -44,11 +45,11 @@ export class ApiHarness {
       metadata,
       storage,
       partitions: this.partitions,
-      waiters: this.waiters,
       topicRules: new TopicRulesCache(config),
       crc32c: tableCrc32c,
       decompress: decompressForTest,
     };
+    this.services = { ...shared, waiters: this.waiters, groups: new GroupCoordinator(shared) };
     this.handlers = new Map(createApiHandlers(this.services).map((handler) => [handler.api.key, handler]));
     this.connection = {
       id: 1,

@@ -1,0 +1,450 @@
+/**
+ * The coordinator of the groups in one partition of __consumer_offsets: their state in memory, rebuilt from the log at the load, and every change of it
+ * on the log before it is answered.
+ *
+ * Invariants
+ * - State = what the records in the log say, up to what is pending; an answer leaves only when all that it tells is durable.
+ * - A load ends at the log end as it was when it began (case M18): a short read is tried again, never taken for the end.
+ * - When an append fails, or the partition goes away, the whole shard ends: who waits is told "not-coordinator", and the next coordinator reads the log.
+ *
+ * Neighbours: `shard-log.ts` (the log), `group-records.ts` (its format), `classic-group.ts`, `group-coordinator.ts` (which groups are whose).
+ */
+import type { Clock } from "../base/clock.ts";
+import type { Random } from "../base/random.ts";
+import { randomUuidBytes } from "../base/random.ts";
+import type { Decompress } from "../partition/batch-validation.ts";
+import type { Crc32c } from "../protocol/record-batch.ts";
+import type { Logger } from "../telemetry/telemetry.ts";
+import { ClassicGroup } from "./classic-group.ts";
+import type { GroupHost, GroupView, StoredGroup } from "./group-host.ts";
+import type { GroupMetrics } from "./group-metrics.ts";
+import {
+  buildBatches,
+  encodeGroup,
+  encodeGroupTombstone,
+  encodeNewGroup,
+  encodeOffset,
+  encodeOffsetTombstone,
+  type GroupRecord,
+  type RecordVisitor,
+  replayBatches,
+} from "./group-records.ts";
+import {
+  type CommitRequest,
+  type CommittedOffset,
+  type GroupError,
+  type JoinAnswer,
+  type JoinRequest,
+  type LeaveResult,
+  type MemberIdentity,
+  refuseJoin,
+  refuseSync,
+  type SyncAnswer,
+  type SyncRequest,
+  type TopicPartition,
+} from "./group-types.ts";
+import { type ExpiryContext, findExpiredOffsets } from "./offset-expiry.ts";
+import { OffsetStore } from "./offset-store.ts";
+import type { ShardLog } from "./shard-log.ts";
+import type { TimerQueue } from "./timer-queue.ts";
+
+export interface ShardSettings {
+  readonly initialRebalanceDelayMs: number;
+  readonly maxSize: number;
+  readonly offsetMetadataMaxBytes: number;
+  readonly loadBufferBytes: number;
+  readonly offsetsRetentionMs: number;
+}
+
+export interface ShardOptions {
+  readonly partition: number;
+  readonly topicId: string;
+  readonly settings: ShardSettings;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly timers: TimerQueue;
+  readonly logger: Logger;
+  readonly metrics: GroupMetrics;
+  readonly crc32c: Crc32c;
+  readonly decompress: Decompress;
+  /** Largest batch that the topic takes now. */
+  maxBatchBytes(): number;
+}
+
+/** Between two looks at a log whose end is not readable yet. */
+const LOAD_RETRY_MS = 100;
+
+export type ShardState = "loading" | "active" | "closed";
+
+export class CoordinatorShard implements GroupHost {
+  readonly partition: number;
+  readonly topicId: string;
+  readonly timers: TimerQueue;
+  readonly offsets = new OffsetStore();
+  readonly #groups = new Map<string, ClassicGroup>();
+  readonly #options: ShardOptions;
+  readonly #log: ShardLog;
+  #state: ShardState = "loading";
+  /** Requests that wait for something durable: told "not-coordinator" when the shard ends. */
+  readonly #waiting = new Set<(error: GroupError) => void>();
+
+  constructor(options: ShardOptions, log: ShardLog) {
+    this.partition = options.partition;
+    this.topicId = options.topicId;
+    this.timers = options.timers;
+    this.#options = options;
+    this.#log = log;
+  }
+
+  get state(): ShardState {
+    return this.#state;
+  }
+
+  /** False when the partition log was closed under it. */
+  get isServing(): boolean {
+    return this.#log.log.isServing;
+  }
+
+  get groupCount(): number {
+    return this.#groups.size;
+  }
+
+  groups(): Iterable<ClassicGroup> {
+    return this.#groups.values();
+  }
+
+  getGroup(groupId: string): ClassicGroup | undefined {
+    return this.#groups.get(groupId);
+  }
+
+  // --- load ---
+
+  /** Ends when the shard is active or closed; does not reject. */
+  async load(): Promise<void> {
+    const { clock, logger, settings, decompress, partition } = this.#options;
+    const { log } = this.#log;
+    const startedMs = clock.monotonicMs();
+    const endOffset = log.logEndOffset;
+    const visitor = this.#visitor();
+    let at = log.logStartOffset;
+    while (at < endOffset && this.#state === "loading") {
+      try {
+        const { bytes, nextOffset } = await this.#log.read(at, settings.loadBufferBytes);
+        if (bytes.length > 0) {
+          replayBatches(bytes, at, decompress, visitor);
+          at = nextOffset;
+          continue;
+        }
+        logger.warn("group.load-waits", "the log of groups ends early; reading again", { partition, offset: at, endOffset });
+      } catch (error) {
+        if (this.#isClosed()) return;
+        logger.warn("group.load-waits", (error as Error).message, { partition, offset: at, endOffset });
+      }
+      await clock.sleep(LOAD_RETRY_MS);
+    }
+    if (this.#isClosed()) return;
+    this.#state = "active";
+    for (const group of this.#groups.values()) {
+      group.startSessions();
+      group.shrinkToLimit();
+    }
+    const tookMs = Math.round(clock.monotonicMs() - startedMs);
+    if (endOffset > 0) {
+      logger.info("group.loaded", "the groups of a partition are loaded", {
+        partition,
+        groups: this.#groups.size,
+        offsets: this.offsets.count,
+        endOffset,
+        tookMs,
+      });
+    }
+  }
+
+  #isClosed(): boolean {
+    return this.#state === "closed";
+  }
+
+  #visitor(): RecordVisitor {
+    return {
+      onOffset: (groupId, at, committed) => this.#applyOffset(groupId, at, committed),
+      onGroup: (groupId, stored) => this.#applyStoredGroup(groupId, stored),
+      onUnknown: (recordType) => {
+        const { logger, partition } = this.#options;
+        logger.warn("group.record-ignored", "a record of a kind that this version does not know", { partition, recordType });
+      },
+    };
+  }
+
+  #applyOffset(groupId: string, at: TopicPartition, committed: CommittedOffset | undefined): void {
+    if (committed === undefined) {
+      this.offsets.remove(groupId, at);
+      return;
+    }
+    // Offsets of a group that nobody ever joined: a group without a protocol type.
+    this.#getOrCreate(groupId);
+    this.offsets.put(groupId, at, committed);
+  }
+
+  #applyStoredGroup(groupId: string, stored: StoredGroup | undefined): void {
+    if (stored === undefined) this.#groups.delete(groupId);
+    else this.#groups.set(groupId, ClassicGroup.restore(groupId, stored, this));
+  }
+
+  #getOrCreate(groupId: string): ClassicGroup {
+    let group = this.#groups.get(groupId);
+    if (group === undefined) {
+      group = new ClassicGroup(groupId, this);
+      this.#groups.set(groupId, group);
+    }
+    return group;
+  }
+
+  // --- membership ---
+
+  join(request: JoinRequest): Promise<JoinAnswer> {
+    const { groupId, memberId } = request;
+    let group = this.#groups.get(groupId);
+    if (group === undefined) {
+      if (memberId !== "") return Promise.resolve(refuseJoin(memberId, "unknown-member"));
+      group = this.#getOrCreate(groupId);
+      this.#append([encodeNewGroup(group)], () => {});
+    }
+    const { promise, resolve } = Promise.withResolvers<JoinAnswer>();
+    group.join(request, resolve);
+    return promise;
+  }
+
+  sync(request: SyncRequest): Promise<SyncAnswer> {
+    const group = this.#groups.get(request.groupId);
+    if (group === undefined) return Promise.resolve(refuseSync("unknown-member"));
+    const { promise, resolve } = Promise.withResolvers<SyncAnswer>();
+    group.sync(request, resolve);
+    return promise;
+  }
+
+  heartbeat(groupId: string, identity: MemberIdentity, generation: number): GroupError | undefined {
+    const group = this.#groups.get(groupId);
+    return group === undefined ? "unknown-member" : group.heartbeat(identity, generation);
+  }
+
+  leave(groupId: string, identities: readonly MemberIdentity[]): LeaveResult[] {
+    const group = this.#groups.get(groupId);
+    if (group === undefined) return identities.map((identity) => ({ ...identity, error: "unknown-member" as const }));
+    return group.leave(identities);
+  }
+
+  // --- offsets ---
+
+  /** Per offset: undefined when it is durable. `isNewClient`: knows "group-not-found" (OffsetCommit v9). */
+  commit(request: CommitRequest, isNewClient: boolean): Promise<GroupError | readonly (GroupError | undefined)[]> {
+    const { groupId, generation } = request;
+    const known = this.#groups.get(groupId);
+    if (known === undefined && generation >= 0) return Promise.resolve(isNewClient ? "group-not-found" : "illegal-generation");
+    const error = known?.findCommitError(request, generation);
+    if (error !== undefined) return Promise.resolve(error);
+    if (known?.state === "Stable" || known?.state === "PreparingRebalance") known.keepAlive(request.memberId);
+
+    const nowMs = this.wallMs();
+    const { retentionMs } = request;
+    const expireTimestampMs = retentionMs === undefined ? undefined : BigInt.asIntN(64, BigInt(nowMs) + retentionMs);
+    const results: (GroupError | undefined)[] = [];
+    const commits: [TopicPartition, CommittedOffset][] = [];
+    for (const { topic, partition, topicId, offset, leaderEpoch, metadata } of request.offsets) {
+      const isTooLarge = metadata.length > this.#options.settings.offsetMetadataMaxBytes;
+      results.push(isTooLarge ? "metadata-too-large" : undefined);
+      if (isTooLarge) continue;
+      const committed = { topicId, offset, leaderEpoch, metadata, commitTimestampMs: nowMs, expireTimestampMs };
+      commits.push([{ topic, partition }, committed]);
+    }
+    if (commits.length === 0) return Promise.resolve(results);
+    return this.#write(
+      commits.map(([at, committed]) => encodeOffset(groupId, at, committed)),
+      () => {
+        for (const [at, committed] of commits) this.#applyOffset(groupId, at, committed);
+        this.#options.metrics.commits.add(commits.length);
+      },
+    ).then((failure) => failure ?? results);
+  }
+
+  /** Resolves with undefined when all that was committed so far is durable: what is read now may be told then. */
+  whenDurable(): Promise<GroupError | undefined> {
+    const { promise, resolve } = this.#wait<undefined>();
+    this.#log.whenDurable(() => resolve(undefined));
+    return promise;
+  }
+
+  /** Offsets of a group; the caller awaits `whenDurable` before it tells them. */
+  deleteOffsets(groupId: string, partitions: readonly TopicPartition[]): Promise<GroupError | readonly (GroupError | undefined)[]> {
+    const group = this.#groups.get(groupId);
+    if (group === undefined) return Promise.resolve("group-not-found");
+    if (group.state !== "Empty" && !group.usesConsumerProtocol) return Promise.resolve("non-empty-group");
+    const results = partitions.map(({ topic }) => (group.isSubscribedTo(topic) ? ("subscribed-to-topic" as const) : undefined));
+    const gone = partitions.filter((at, index) => results[index] === undefined && this.offsets.get(groupId, at) !== undefined);
+    return this.#removeOffsets(gone.map((at) => [groupId, at])).then((failure) => failure ?? results);
+  }
+
+  deleteGroup(groupId: string): Promise<GroupError | undefined> {
+    const group = this.#groups.get(groupId);
+    if (group === undefined) return Promise.resolve("group-not-found");
+    if (group.state !== "Empty") return Promise.resolve("non-empty-group");
+    return this.#removeGroup(group, "deleted by a client");
+  }
+
+  #removeGroup(group: ClassicGroup, why: string): Promise<GroupError | undefined> {
+    const { groupId } = group;
+    const offsets = Array.from(this.offsets.entries(groupId), ([at]) => at);
+    const records = [...offsets.map((at) => encodeOffsetTombstone(groupId, at)), encodeGroupTombstone(groupId)];
+    return this.#write(records, () => {
+      for (const at of offsets) this.offsets.remove(groupId, at);
+      this.#groups.delete(groupId);
+      group.end("unknown-member");
+      this.#options.logger.info("group.deleted", why, { group: groupId, offsets: offsets.length });
+    });
+  }
+
+  #removeOffsets(gone: readonly (readonly [string, TopicPartition])[]): Promise<GroupError | undefined> {
+    if (gone.length === 0) return Promise.resolve(undefined);
+    return this.#write(
+      gone.map(([groupId, at]) => encodeOffsetTombstone(groupId, at)),
+      () => {
+        for (const [groupId, at] of gone) this.offsets.remove(groupId, at);
+      },
+    );
+  }
+
+  // --- housekeeping ---
+
+  /** Offsets whose time is up, and groups that have nothing left. */
+  expire(): void {
+    const context: ExpiryContext = { nowMs: this.wallMs(), retentionMs: this.#options.settings.offsetsRetentionMs };
+    for (const group of [...this.#groups.values()]) {
+      const { expired, isAll } = findExpiredOffsets(group, this.offsets.ofGroup(group.groupId), context);
+      if (expired.length > 0) {
+        this.#options.metrics.expiredOffsets.add(expired.length);
+        void this.#removeOffsets(expired.map((at) => [group.groupId, at]));
+      }
+      if (isAll && group.state === "Empty" && group.pendingJoinCount === 0) void this.#removeGroup(group, "empty, and without offsets");
+    }
+  }
+
+  /** Offsets of topics that are gone: `isGone` says so of a topic's name and the id that the commit was made for. */
+  removeOffsetsOf(isGone: (topic: string, topicId: string) => boolean): void {
+    const gone: [string, TopicPartition][] = [];
+    for (const groupId of this.offsets.groupIds()) {
+      for (const [at, committed] of this.offsets.entries(groupId)) if (isGone(at.topic, committed.topicId)) gone.push([groupId, at]);
+    }
+    void this.#removeOffsets(gone);
+  }
+
+  /** Nothing is answered after it but "not-coordinator" (or what `error` says). */
+  close(error: GroupError): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#log.close();
+    for (const group of this.#groups.values()) group.end(error);
+    for (const fail of [...this.#waiting]) fail(error);
+    this.#waiting.clear();
+  }
+
+  // --- appends ---
+
+  /** Applies and appends; resolves when durable, or with why nothing was done. Memory and log take it in the same order. */
+  #write(records: readonly GroupRecord[], apply: () => void): Promise<GroupError | undefined> {
+    const { promise, resolve } = this.#wait<undefined>();
+    const failure = this.#append(records, () => resolve(undefined), apply);
+    if (failure !== undefined) resolve(failure);
+    return promise;
+  }
+
+  #append(records: readonly GroupRecord[], done: () => void, apply?: () => void): GroupError | undefined {
+    const batches = buildBatches(records, this.wallMs(), this.#options.maxBatchBytes(), this.#options.crc32c);
+    if (batches === undefined) return "record-too-large";
+    apply?.();
+    this.#log.append(batches, done);
+    return undefined;
+  }
+
+  /** A promise that the end of the shard resolves with its error. */
+  #wait<T>(): { readonly promise: Promise<T | GroupError>; readonly resolve: (value: T | GroupError) => void } {
+    const { promise, resolve } = Promise.withResolvers<T | GroupError>();
+    if (this.#state === "closed") {
+      resolve("not-coordinator");
+      return { promise, resolve };
+    }
+    const settle = (value: T | GroupError): void => {
+      this.#waiting.delete(settle);
+      resolve(value);
+    };
+    this.#waiting.add(settle);
+    return { promise, resolve: settle };
+  }
+
+  // --- what groups ask of their host ---
+
+  get initialRebalanceDelayMs(): number {
+    return this.#options.settings.initialRebalanceDelayMs;
+  }
+
+  get maxSize(): number {
+    return this.#options.settings.maxSize;
+  }
+
+  wallMs(): number {
+    return this.#options.clock.wallMs();
+  }
+
+  newUuid(): string {
+    const hex = Buffer.from(randomUuidBytes(this.#options.random)).toString("hex");
+    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  }
+
+  store(group: GroupView, assignments: ReadonlyMap<string, Uint8Array>, done: (failure: GroupError | undefined) => void): void {
+    const failure = this.#append([encodeGroup(group, assignments)], () => done(undefined));
+    if (failure === undefined) return;
+    this.#options.logger.error("group.not-stored", "the group's state does not fit into one batch", {
+      group: group.groupId,
+      members: group.roster.size,
+      maxBatchBytes: this.#options.maxBatchBytes(),
+    });
+    done(failure);
+  }
+
+  onRebalanceStarted(group: GroupView, reason: string): void {
+    const { logger, metrics } = this.#options;
+    metrics.rebalances.add(1);
+    logger.debug("group.rebalancing", reason, { group: group.groupId, generation: group.generation, members: group.roster.size });
+  }
+
+  onRebalanceJoined(group: GroupView): void {
+    const { groupId, generation, protocolName, roster } = group;
+    this.#options.logger.debug("group.joined", "all members have joined", {
+      group: groupId,
+      generation,
+      protocolName,
+      members: roster.size,
+    });
+  }
+
+  onRebalanceCompleted(group: GroupView): void {
+    const { groupId, generation, protocolName, roster } = group;
+    this.#options.metrics.completedRebalances.add(1);
+    this.#options.logger.info("group.rebalanced", "the members have their assignments", {
+      group: groupId,
+      generation,
+      protocolName,
+      members: roster.size,
+    });
+  }
+
+  onMembersExpired(group: GroupView, memberIds: readonly string[], why: string): void {
+    const { logger, metrics } = this.#options;
+    metrics.expiredMembers.add(memberIds.length);
+    for (const memberId of memberIds) {
+      logger.info("group.member-expired", `a member was removed: it ${why}`, {
+        group: group.groupId,
+        member: memberId,
+        generation: group.generation,
+      });
+    }
+  }
+}

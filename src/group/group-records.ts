@@ -1,0 +1,230 @@
+/**
+ * What the group room writes to __consumer_offsets and reads back, in Kafka's formats: OffsetCommit (key type 1, value version 4, or 1 with an
+ * expiry) and GroupMetadata (key type 2, value version 3), as Kafka 4.4 writes them; a null value is a tombstone. Older versions are read.
+ */
+import { CODEC_MASK, CODEC_NONE, CONTROL_BIT, viewOf } from "../partition/batch-layout.ts";
+import type { CheckedBatch, Decompress } from "../partition/batch-validation.ts";
+import { forEachBatch } from "../partition/partition-log.ts";
+import { decodeRecordKey, decodeRecordValue, encodeRecordKey, encodeRecordValue, recordTypeOf } from "../protocol/coordinator-record.ts";
+import {
+  type GroupMetadataValue,
+  groupMetadataRecord,
+  newGroupMetadataKey,
+  newGroupMetadataValue,
+  newMemberMetadata,
+} from "../protocol/messages/records/group-metadata.ts";
+import { legacyOffsetCommitRecord } from "../protocol/messages/records/legacy-offset-commit.ts";
+import {
+  newOffsetCommitKey,
+  newOffsetCommitValue,
+  type OffsetCommitKey,
+  offsetCommitRecord,
+} from "../protocol/messages/records/offset-commit.ts";
+import type { Crc32c } from "../protocol/record-batch.ts";
+import { buildBatch, type DecodedRecord, iterateRecords } from "../protocol/records.ts";
+import type { GroupView, StoredGroup } from "./group-host.ts";
+import { metadataOf } from "./group-roster.ts";
+import { type CommittedOffset, NO_BYTES, type TopicPartition } from "./group-types.ts";
+
+const OFFSET_VALUE_VERSION = 4;
+/** The only one with an expiry; it has no leader epoch and no topic id. */
+const OFFSET_VALUE_VERSION_WITH_EXPIRY = 1;
+const GROUP_VALUE_VERSION = 3;
+
+export interface GroupRecord {
+  readonly key: Uint8Array;
+  /** null: a tombstone. */
+  readonly value: Uint8Array | null;
+}
+
+export function encodeOffset(group: string, at: TopicPartition, committed: CommittedOffset): GroupRecord {
+  const { offset, leaderEpoch, metadata, expireTimestampMs, topicId } = committed;
+  const commitTimestamp = BigInt(committed.commitTimestampMs);
+  const value =
+    expireTimestampMs === undefined
+      ? newOffsetCommitValue({ offset, leaderEpoch, metadata, commitTimestamp, topicId })
+      : newOffsetCommitValue({ offset, metadata, commitTimestamp, expireTimestamp: expireTimestampMs });
+  const version = expireTimestampMs === undefined ? OFFSET_VALUE_VERSION : OFFSET_VALUE_VERSION_WITH_EXPIRY;
+  return { key: offsetKey(group, at), value: encodeRecordValue(offsetCommitRecord, value, version) };
+}
+
+export function encodeOffsetTombstone(group: string, at: TopicPartition): GroupRecord {
+  return { key: offsetKey(group, at), value: null };
+}
+
+function offsetKey(group: string, { topic, partition }: TopicPartition): Uint8Array {
+  return encodeRecordKey(offsetCommitRecord, newOffsetCommitKey({ group, topic, partition }));
+}
+
+export function encodeGroup(group: GroupView, assignments: ReadonlyMap<string, Uint8Array>): GroupRecord {
+  const members = Array.from(group.roster.all(), (member) =>
+    newMemberMetadata({
+      memberId: member.memberId,
+      groupInstanceId: member.groupInstanceId ?? null,
+      clientId: member.clientId,
+      clientHost: member.clientHost,
+      rebalanceTimeout: member.rebalanceTimeoutMs,
+      sessionTimeout: member.sessionTimeoutMs,
+      subscription: metadataOf(member, group.protocolName),
+      assignment: assignments.get(member.memberId) ?? NO_BYTES,
+    }),
+  );
+  const value = newGroupMetadataValue({
+    protocolType: group.protocolType ?? "",
+    generation: group.generation,
+    protocol: group.protocolName ?? null,
+    leader: group.roster.leaderId ?? null,
+    currentStateTimestamp: BigInt(group.stateTimestampMs ?? -1),
+    members,
+  });
+  return { key: groupKey(group.groupId), value: encodeRecordValue(groupMetadataRecord, value, GROUP_VALUE_VERSION) };
+}
+
+/** A group that somebody has begun to join: nothing is known of it but that it exists. */
+export function encodeNewGroup(group: GroupView): GroupRecord {
+  const currentStateTimestamp = BigInt(group.stateTimestampMs ?? -1);
+  const value = newGroupMetadataValue({ protocolType: "", generation: 0, protocol: null, leader: null, currentStateTimestamp });
+  return { key: groupKey(group.groupId), value: encodeRecordValue(groupMetadataRecord, value, GROUP_VALUE_VERSION) };
+}
+
+export function encodeGroupTombstone(groupId: string): GroupRecord {
+  return { key: groupKey(groupId), value: null };
+}
+
+function groupKey(group: string): Uint8Array {
+  return encodeRecordKey(groupMetadataRecord, newGroupMetadataKey({ group }));
+}
+
+// --- batches ---
+
+/** Room that a batch's header and its records' own overhead take at most. */
+const BATCH_HEADROOM_BYTES = 128;
+const RECORD_HEADROOM_BYTES = 32;
+
+/** Batches of at most `maxBatchBytes` with these records in order; undefined when one record alone is larger. */
+export function buildBatches(
+  records: readonly GroupRecord[],
+  nowMs: number,
+  maxBatchBytes: number,
+  crc32c: Crc32c,
+): CheckedBatch[] | undefined {
+  const batches: CheckedBatch[] = [];
+  let pending: GroupRecord[] = [];
+  let pendingBytes = BATCH_HEADROOM_BYTES;
+  for (const record of records) {
+    const bytes = record.key.length + (record.value?.length ?? 0) + RECORD_HEADROOM_BYTES;
+    if (BATCH_HEADROOM_BYTES + bytes > maxBatchBytes) return undefined;
+    if (pendingBytes + bytes > maxBatchBytes) {
+      batches.push(buildOne(pending, nowMs, crc32c));
+      pending = [];
+      pendingBytes = BATCH_HEADROOM_BYTES;
+    }
+    pending.push(record);
+    pendingBytes += bytes;
+  }
+  if (pending.length > 0) batches.push(buildOne(pending, nowMs, crc32c));
+  return batches;
+}
+
+function buildOne(records: readonly GroupRecord[], nowMs: number, crc32c: Crc32c): CheckedBatch {
+  const timestamp = BigInt(nowMs);
+  const bytes = buildBatch({ records: records.map(({ key, value }) => ({ timestamp, key, value })) }, crc32c);
+  return {
+    kind: "checked",
+    bytes,
+    view: viewOf(bytes),
+    recordCount: records.length,
+    maxTimestampMs: nowMs,
+    producerId: -1,
+    producerEpoch: -1,
+    baseSequence: -1,
+    lastSequence: -1,
+    isTransactional: false,
+    logAppendTimeMs: -1,
+  };
+}
+
+// --- replay ---
+
+export interface RecordVisitor {
+  onOffset(group: string, at: TopicPartition, committed: CommittedOffset | undefined): void;
+  /** undefined: deleted. */
+  onGroup(groupId: string, stored: StoredGroup | undefined): void;
+  /** A record of another kind of group, or of a Kafka to come: left alone. */
+  onUnknown(recordType: number): void;
+}
+
+/** Content of a compressed batch must not take more memory than this. */
+const MAX_DECOMPRESSED_BYTES = 128 * 1024 * 1024;
+
+/** Every record of whole batches, in order; those below `fromOffset` are left out. DecodeError when a record is not in Kafka's format. */
+export function replayBatches(bytes: Uint8Array, fromOffset: number, decompress: Decompress, visitor: RecordVisitor): void {
+  forEachBatch(bytes, viewOf(bytes), (batch) => {
+    if (batch.lastOffset < fromOffset || (batch.attributes & CONTROL_BIT) !== 0 || batch.recordCount === 0) return;
+    const codec = batch.attributes & CODEC_MASK;
+    const expand =
+      codec === CODEC_NONE
+        ? undefined
+        : (_: number, payload: Uint8Array) => decompress(codec, payload, 0, payload.length, MAX_DECOMPRESSED_BYTES);
+    for (const record of iterateRecords(bytes, batch.start, expand)) {
+      if (Number(record.offset) >= fromOffset) replayRecord(record, visitor);
+    }
+  });
+}
+
+function replayRecord({ key, value }: DecodedRecord, visitor: RecordVisitor): void {
+  if (key === null) return;
+  const type = recordTypeOf(key);
+  switch (type) {
+    case legacyOffsetCommitRecord.type:
+      visitOffset(decodeRecordKey(legacyOffsetCommitRecord, key), value, visitor);
+      return;
+    case offsetCommitRecord.type:
+      visitOffset(decodeRecordKey(offsetCommitRecord, key), value, visitor);
+      return;
+    case groupMetadataRecord.type: {
+      const { group } = decodeRecordKey(groupMetadataRecord, key);
+      visitor.onGroup(group, value === null ? undefined : toStoredGroup(decodeRecordValue(groupMetadataRecord, value)));
+      return;
+    }
+    default:
+      visitor.onUnknown(type);
+  }
+}
+
+function visitOffset({ group, topic, partition }: OffsetCommitKey, value: Uint8Array | null, visitor: RecordVisitor): void {
+  const at = { topic, partition };
+  if (value === null) {
+    visitor.onOffset(group, at, undefined);
+    return;
+  }
+  const { offset, leaderEpoch, metadata, commitTimestamp, expireTimestamp, topicId } = decodeRecordValue(offsetCommitRecord, value);
+  visitor.onOffset(group, at, {
+    topicId,
+    offset,
+    leaderEpoch,
+    metadata,
+    commitTimestampMs: Number(commitTimestamp),
+    expireTimestampMs: expireTimestamp === -1n ? undefined : expireTimestamp,
+  });
+}
+
+function toStoredGroup(value: GroupMetadataValue): StoredGroup {
+  return {
+    generation: value.generation,
+    protocolType: value.protocolType === "" ? undefined : value.protocolType,
+    protocolName: value.protocol ?? undefined,
+    leaderId: value.leader ?? undefined,
+    stateTimestampMs: value.currentStateTimestamp === -1n ? undefined : Number(value.currentStateTimestamp),
+    members: value.members.map((member) => ({
+      memberId: member.memberId,
+      groupInstanceId: member.groupInstanceId ?? undefined,
+      clientId: member.clientId,
+      clientHost: member.clientHost,
+      sessionTimeoutMs: member.sessionTimeout,
+      rebalanceTimeoutMs: member.rebalanceTimeout === -1 ? member.sessionTimeout : member.rebalanceTimeout,
+      subscription: member.subscription.slice(),
+      assignment: member.assignment.slice(),
+    })),
+  };
+}

@@ -1,0 +1,48 @@
+/**
+ * Which offsets of a group have outlived `offsets.retention.minutes` (KIP-211): the time runs from when the group became empty, for a
+ * consumer group in use from the commit of a topic that it no longer subscribes to, for a group that only stores offsets from the commit.
+ */
+import type { ClassicGroup } from "./classic-group.ts";
+import type { CommittedOffset, TopicPartition } from "./group-types.ts";
+import type { GroupOffsets } from "./offset-store.ts";
+
+export interface ExpiryContext {
+  /** Wall clock, ms. */
+  readonly nowMs: number;
+  readonly retentionMs: number;
+}
+
+export interface Expiry {
+  readonly expired: readonly TopicPartition[];
+  /** Nothing is left: also true of a group without offsets. */
+  readonly isAll: boolean;
+}
+
+export function findExpiredOffsets(group: ClassicGroup, offsets: GroupOffsets, context: ExpiryContext): Expiry {
+  if (offsets.size === 0) return { expired: [], isAll: true };
+  const startOf = findStart(group);
+  if (startOf === undefined) return { expired: [], isAll: false };
+  const expired: TopicPartition[] = [];
+  let isAll = true;
+  for (const [topic, partitions] of offsets) {
+    const isInUse = group.isSubscribedTo(topic);
+    for (const [partition, committed] of partitions) {
+      if (!isInUse && isExpired(committed, startOf(committed), context)) expired.push({ topic, partition });
+      else isAll = false;
+    }
+  }
+  return { expired, isAll };
+}
+
+/** From when the retention of an offset runs; undefined while none expires. */
+function findStart(group: ClassicGroup): ((committed: CommittedOffset) => number) | undefined {
+  if (group.protocolType === undefined) return (committed) => committed.commitTimestampMs;
+  if (group.state === "Empty") return (committed) => group.stateTimestampMs ?? committed.commitTimestampMs;
+  const isKnown = group.usesConsumerProtocol && group.subscribedTopics !== undefined;
+  return isKnown && group.state === "Stable" ? (committed) => committed.commitTimestampMs : undefined;
+}
+
+function isExpired(committed: CommittedOffset, startMs: number, { nowMs, retentionMs }: ExpiryContext): boolean {
+  if (committed.expireTimestampMs !== undefined) return BigInt(nowMs) >= committed.expireTimestampMs;
+  return nowMs - startMs >= retentionMs;
+}
