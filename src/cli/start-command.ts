@@ -73,7 +73,14 @@ export async function runStart(options: StartOptions): Promise<number> {
   for (const { key, message } of warnings) logger.warn("config.warning", message, { key });
 
   const stopped = Promise.withResolvers<number>();
-  const signals = new SignalWatch((exitCode) => process.exit(exitCode));
+  const signals = new SignalWatch((exitCode) => {
+    logger.info(
+      "broker.stopped",
+      exitCode === 0 ? "a signal came before anything was served" : "a second signal: the drain is not waited for",
+    );
+    logger.flush();
+    process.exit(exitCode);
+  });
   const world = makeSystemWorld(config, logger, endWithBug);
   const broker = await buildBroker(config, world);
   broker.whenFenced.then((trouble) => {

@@ -1,9 +1,9 @@
 /**
  * Constructs a broker's big parts in the order that safety asks for, and nothing else does. Each step fails with a Trouble and then gives back what
- * the steps before it took:
+ * the steps before it took. An object store that is away is no mistake: steps 2 and 4 wait for it (`store-patience.ts`), the later ones by themselves:
  *
  *   1. listeners can be opened (checked), HTTP listener open
- *   2. object store open, its conditional writes proven
+ *   2. object store open, the cluster's id read (or thought of), conditional writes proven in the cluster's folder; nothing was created until here
  *   3. WAL device locked, its header read (a blank file or memory WAL is formatted)
  *   4. metadata log read to its end; no other process is alive under our node id
  *   5. Kafka listeners open (connections wait), broker registered: a former process is fenced
@@ -18,8 +18,10 @@ import type { HttpServer } from "../console/http-server.ts";
 import type { BrokerMetadata } from "../controller/broker-metadata.ts";
 import { type OpenClusterOptions, type OpenedCluster, openClusterMetadata } from "../controller/open-cluster-metadata.ts";
 import { GroupCoordinator } from "../group/group-coordinator.ts";
+import { type FoundClusterId, findClusterId } from "../metadata/cluster-id.ts";
 import type { ObjectStore } from "../objectstore/object-store.ts";
 import { probeConditionalWrites } from "../objectstore/probe-store.ts";
+import { ScopedStore } from "../objectstore/scoped-store.ts";
 import { ATTRIBUTES_AT, CODEC_MASK, CODEC_NONE } from "../partition/batch-layout.ts";
 import type { Decompress } from "../partition/batch-validation.ts";
 import { FetchWaiters } from "../partition/fetch-waiters.ts";
@@ -37,6 +39,7 @@ import type { WalDevice } from "../storage/wal/wal-device.ts";
 import type { WalHeader } from "../storage/wal/wal-format.ts";
 import { Broker, type BrokerParts } from "./broker.ts";
 import { refuseLivingPeer } from "./peer-check.ts";
+import { StorePatience } from "./store-patience.ts";
 import { Undo } from "./undo.ts";
 import type { World } from "./world.ts";
 
@@ -49,21 +52,25 @@ const BATCH_MARGIN_BYTES = 64 * 1024;
 /** Rejects with a Trouble; then nothing stays open. */
 export async function buildBroker(config: Config, world: World): Promise<Broker> {
   const undo = new Undo();
-  const readiness = { problems: ["the broker is starting"] as readonly string[], broker: undefined as Broker | undefined };
+  const patience = new StorePatience(world.clock, world.random, world.logger);
+  let started: Broker | undefined;
+  const getStartProblems = (): readonly string[] =>
+    patience.trouble === undefined ? ["the broker is starting"] : [`the broker is starting and waits: ${patience.trouble.message}`];
   try {
     const server = makeServer(config, world);
     server.check(config.listeners);
-    const http = startHttp(config, world, () => readiness.broker?.getReadinessProblems() ?? readiness.problems);
+    const http = startHttp(config, world, () => started?.getReadinessProblems() ?? getStartProblems());
     if (http !== undefined) undo.push(() => http.close());
 
     const store = await world.openObjectStore();
     undo.push(() => store.close());
-    await probeConditionalWrites(store, world.random);
+    const found = await patience.run("reading the cluster's id", () => findClusterId({ ...world, store }));
+    await patience.run("probing conditional writes", () => probeConditionalWrites(new ScopedStore(store, found.clusterId), world.random));
 
     const device = world.openWalDevice();
     const deviceUndo = undo.push(() => device.close());
     const header = await readOrFormatHeader(config, world, device);
-    const cluster = await openCluster(config, world, store, header);
+    const cluster = await patience.run("opening the metadata log", () => openCluster({ config, world, store, header, found }));
 
     const listeners = server.open(config.listeners);
     undo.push(async () => server.abort());
@@ -78,7 +85,7 @@ export async function buildBroker(config: Config, world: World): Promise<Broker>
     const broker = new Broker(
       assemble({ config, world, store, clusterStore: cluster.clusterStore, metadata, opened, server, http, wasKnown }),
     );
-    readiness.broker = broker;
+    started = broker;
     await broker.start({ version: world.version, listeners, advertised, walDescription: device.description, walId: header.walId });
     return broker;
   } catch (error) {
@@ -133,15 +140,25 @@ async function readOrFormatHeader(config: Config, world: World, device: WalDevic
 /** Image hashes are written as hexadecimal in the WAL's header. */
 const hashText = (hash: bigint): string => hash.toString(16);
 
-async function openCluster(config: Config, world: World, store: ObjectStore, header: WalHeader): Promise<OpenedCluster> {
+interface ClusterStep {
+  readonly config: Config;
+  readonly world: World;
+  readonly store: ObjectStore;
+  readonly header: WalHeader;
+  readonly found: FoundClusterId;
+}
+
+async function openCluster({ config, world, store, header, found }: ClusterStep): Promise<OpenedCluster> {
   const { claimedBy } = header;
   const options: OpenClusterOptions = {
     ...world,
     store,
+    found,
     nodeId: config.nodeId,
     ...(claimedBy === undefined ? {} : { walClusterId: claimedBy.clusterId }),
   };
   const cluster = await openClusterMetadata(options);
+  refuseOtherNode(config, header);
   refuseBucketBehind(cluster, header, store);
   const { clusterId } = cluster.image;
   if (cluster.previous !== undefined) {
@@ -154,6 +171,19 @@ async function openCluster(config: Config, world: World, store: ObjectStore, hea
     });
   }
   return cluster;
+}
+
+/** Before the registration, which would fence nobody and help nobody. `openWal` checks again. */
+function refuseOtherNode({ nodeId, wal }: Config, { walId, claimedBy }: WalHeader): void {
+  if (claimedBy === undefined || claimedBy.nodeId === nodeId) return;
+  const place = wal.kind === "memory" ? "memory:" : `${wal.kind}:${wal.path}`;
+  throw new Trouble({
+    code: "wal-foreign",
+    message: `wal=${place} (${walId}) belongs to node.id=${claimedBy.nodeId} of cluster ${claimedBy.clusterId}, and this broker has node.id=${nodeId}`,
+    remedy: "give this broker a WAL of its own, or the node.id of this one",
+    retryable: false,
+    exitCode: 2,
+  });
 }
 
 /** Before anything is written: the WAL remembers a slot that this bucket has not, or has otherwise. `openWal` checks again. */

@@ -19,6 +19,11 @@ function splitOptions(text: string): Place {
   return { path: text.slice(0, mark), options: new Map(new URLSearchParams(text.slice(mark + 1))) };
 }
 
+/** A URL may carry a user's name and password, which must not come back in a message. */
+function withoutCredentials(text: string): string {
+  return text.replace(/\/\/[^/]*@/g, "//***@");
+}
+
 /** The first option that is not among `known`. */
 function findUnknownOption(place: Place, known: readonly string[]): string | undefined {
   return [...place.options.keys()].find((name) => !known.includes(name));
@@ -54,7 +59,7 @@ export function parseWal(text: string, source: string): WalConfig {
 /** Throws Trouble "config-bad-value". */
 export function parseObjectStore(text: string, source: string): ObjectStoreConfig {
   const value = text.trim();
-  const fail = (expected: string) => badValue("object.store", text, expected, source);
+  const fail = (expected: string) => badValue("object.store", withoutCredentials(text), expected, source);
   if (value === "memory:") return { kind: "memory" };
   if (value.startsWith("file:")) {
     const directory = value.slice("file:".length);
@@ -74,6 +79,8 @@ export function parseObjectStore(text: string, source: string): ObjectStoreConfi
   const endpoint = place.options.get("endpoint");
   if (endpoint !== undefined && !/^https?:\/\/[^/]+/.test(endpoint))
     throw fail(`${STORE_FORM}, with an endpoint that begins with http:// or https://`);
+  if (endpoint?.includes("@") === true)
+    throw fail(`${STORE_FORM}, with no credentials in the endpoint: they come from the AWS default chain`);
   const pathStyle = place.options.get("pathStyle") ?? "false";
   if (pathStyle !== "true" && pathStyle !== "false") throw fail(`${STORE_FORM}, with pathStyle true or false`);
   return { kind: "s3", bucket, prefix, region: place.options.get("region"), endpoint, pathStyle: pathStyle === "true" };

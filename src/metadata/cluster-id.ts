@@ -15,10 +15,21 @@ import type { ObjectStore } from "../objectstore/object-store.ts";
 import { CLUSTER_KEY } from "./keys.ts";
 import { beginChecked, type Crc32c, openChecked, sealChecked, troubleOf } from "./log-batch.ts";
 
-export interface ClusterIdOptions {
+export interface FoundClusterId {
+  /** Of the cluster in the bucket; when there is none, the one that a new cluster here would get. */
+  readonly clusterId: string;
+  readonly exists: boolean;
+}
+
+export interface FindClusterIdOptions {
   readonly store: ObjectStore;
   readonly random: Random;
   readonly crc32c: Crc32c;
+}
+
+export interface ClusterIdOptions extends FindClusterIdOptions {
+  /** From `findClusterId`, when the caller has looked already. */
+  readonly found?: FoundClusterId | undefined;
   /** 22-character base64url UUID that a new cluster gets and an existing one must have. */
   readonly wantedClusterId: string | undefined;
   /** The cluster that this broker's WAL is claimed for; undefined when it is blank. */
@@ -29,20 +40,28 @@ const MAGIC = "WEIRCLUS";
 const VERSION = 1;
 const CREATE_ATTEMPTS = 10;
 
+/** One request; nothing is created. Rejects with a Trouble of the store, or "metadata-..." when the object is damaged. */
+export async function findClusterId({ store, random, crc32c }: FindClusterIdOptions): Promise<FoundClusterId> {
+  const bytes = await store.get(CLUSTER_KEY);
+  if (bytes !== undefined) return { clusterId: decode(bytes, crc32c), exists: true };
+  return { clusterId: Buffer.from(randomUuidBytes(random)).toString("base64url"), exists: false };
+}
+
 /** Rejects with Trouble "cluster-id-mismatch", "cluster-missing", "cluster-id-invalid", or the store's. */
 export async function readOrCreateClusterId(options: ClusterIdOptions): Promise<{ clusterId: string; isNew: boolean }> {
-  const { store, random, crc32c, wantedClusterId } = options;
+  const { store, crc32c, wantedClusterId } = options;
   if (wantedClusterId !== undefined) checkClusterId(wantedClusterId);
   let isNew = false;
+  let found = options.found;
   for (let attempt = 1; ; attempt++) {
-    const bytes = await store.get(CLUSTER_KEY);
-    if (bytes !== undefined) {
-      const clusterId = decode(bytes, crc32c);
-      refuseForeign(clusterId, options);
-      return { clusterId, isNew };
+    found ??= await findClusterId(options);
+    if (found.exists) {
+      refuseForeign(found.clusterId, options);
+      return { clusterId: found.clusterId, isNew };
     }
     refuseToFound(options);
-    const clusterId = wantedClusterId ?? Buffer.from(randomUuidBytes(random)).toString("base64url");
+    const clusterId = wantedClusterId ?? found.clusterId;
+    found = undefined;
     const writer = beginChecked(MAGIC, VERSION);
     writer.uuid(clusterId);
     try {
@@ -84,6 +103,7 @@ function refuseForeign(clusterId: string, { store, wantedClusterId, walClusterId
       message: `the WAL belongs to cluster ${walClusterId}, and ${store.description} holds cluster ${clusterId}`,
       remedy: "Give the WAL of this cluster in wal=..., or the bucket of that one in object.store.",
       retryable: false,
+      exitCode: 2,
     });
   }
   if (wantedClusterId !== undefined && wantedClusterId !== clusterId) {
@@ -104,5 +124,6 @@ function refuseToFound({ store, walClusterId }: ClusterIdOptions): void {
     message: `the WAL belongs to cluster ${walClusterId}, and ${store.description} holds no cluster`,
     remedy: "Correct object.store, or restore the bucket; a new cluster is founded only with a blank WAL.",
     retryable: false,
+    exitCode: 2,
   });
 }

@@ -21,7 +21,7 @@ export interface RetryPolicy {
 
 export const DEFAULT_RETRY_POLICY: RetryPolicy = { maxAttempts: 6, firstPauseMs: 50, maxPauseMs: 2_000, defaultDeadlineMs: 30_000 };
 
-const CERTAINLY_NOT_APPLIED: ReadonlySet<string> = new Set(["store-unavailable", "store-conflict", "store-full"]);
+const CERTAINLY_NOT_APPLIED: ReadonlySet<string> = new Set(["store-unreachable", "store-unavailable", "store-conflict", "store-full"]);
 
 export class RetryingStore implements ObjectStore {
   readonly #inner: ObjectStore;

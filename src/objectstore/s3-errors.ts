@@ -59,8 +59,8 @@ export function classifyS3Error(failure: S3Failure): unknown {
   const known = CODE_BY_S3_NAME.get(name);
   if (known !== undefined) return make(known, failure);
   if (status === undefined) {
-    const applied = isCreate && !NEVER_SENT.test(`${networkCode(error)} ${describeError(error)}`);
-    return make(applied ? "store-outcome-unknown" : "store-unavailable", failure);
+    if (NEVER_SENT.test(`${networkCode(error)} ${describeError(error)}`)) return make("store-unreachable", failure);
+    return make(isCreate ? "store-outcome-unknown" : "store-unavailable", failure);
   }
   return make(codeOfStatus(status, isCreate), failure);
 }

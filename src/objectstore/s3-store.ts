@@ -66,7 +66,7 @@ export class S3Store implements ObjectStore {
     this.#crc32c = options.crc32c;
     this.#slots = new Slots(options.maxConcurrentRequests ?? DEFAULT_MAX_CONCURRENT_REQUESTS);
     this.#defaultDeadlineMs = options.defaultDeadlineMs ?? DEFAULT_DEADLINE_MS;
-    this.description = `s3://${options.bucket}/${prefix} (${options.endpoint ?? `AWS, region ${options.region ?? "by default"}`})`;
+    this.description = `s3://${options.bucket}/${prefix} (${options.endpoint ?? "AWS"}, region ${options.region ?? "by default"})`;
     this.#client = makeClient(options, (date) => {
       this.#clockSkewMs = date - this.#clock.wallMs();
     });
@@ -252,7 +252,7 @@ export class S3Store implements ObjectStore {
       await this.#slots.take(timeout.signal);
       try {
         sent = true;
-        return await send(timeout.signal);
+        return await endingWith(timeout.signal, send(timeout.signal));
       } finally {
         this.#slots.give();
       }
@@ -303,6 +303,19 @@ function makeClient(options: S3StoreOptions, onServerDate: (dateMs: number) => v
     { step: "deserialize", name: "weirServerDate", priority: "low" },
   );
   return client;
+}
+
+/** `call`, or the signal's reason when that comes first: the SDK looks for credentials without minding the signal. */
+async function endingWith<T>(signal: AbortSignal, call: Promise<T>): Promise<T> {
+  const ended = Promise.withResolvers<never>();
+  const onAbort = (): void => ended.reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([call, ended.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }
 
 function encodeChecksum(crc: number): string {

@@ -1,7 +1,7 @@
 /**
  * The object stores' troubles, made in one place so that codes and remedies stay the same whichever body speaks.
  *
- * For `createOnce` the code tells what is known: "store-unavailable" and "store-conflict" mean *certainly not applied*;
+ * For `createOnce` the code tells what is known: "store-unreachable", "store-unavailable" and "store-conflict" mean *certainly not applied*;
  * "store-outcome-unknown" means it may have been. For every other call all of them mean "try again".
  */
 import { Trouble } from "../base/trouble.ts";
@@ -22,10 +22,17 @@ interface Kind {
   readonly says: string;
   readonly remedy: string;
   readonly retryable: boolean;
+  /** Default 1: trying again later may do. 2: the configuration is wrong. */
+  readonly exitCode?: 2;
 }
 
 const KINDS = {
   "store-unavailable": { says: "is not answering", remedy: "Check that the store is up and reachable from here.", retryable: true },
+  "store-unreachable": {
+    says: "cannot be reached",
+    remedy: "Correct the endpoint in object.store, or check that the store is up and that its name and port can be reached from here.",
+    retryable: true,
+  },
   "store-timeout": { says: "did not answer in time", remedy: "Check the network and the load of the store.", retryable: true },
   "store-outcome-unknown": {
     says: "may or may not have applied the request",
@@ -39,14 +46,21 @@ const KINDS = {
   },
   "store-access-denied": {
     says: "refused access",
-    remedy: "Grant these credentials GetObject, PutObject, DeleteObject and ListBucket here.",
+    remedy:
+      "Check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...), and grant them GetObject, PutObject, DeleteObject and ListBucket here.",
     retryable: false,
   },
-  "store-no-bucket": { says: "has no such bucket or folder", remedy: "Create it, or correct object.store.", retryable: false },
+  "store-no-bucket": {
+    says: "has no such bucket or folder",
+    remedy: "Create it, or correct object.store.",
+    retryable: false,
+    exitCode: 2,
+  },
   "store-wrong-region": {
     says: "lies in another region than configured",
     remedy: "Set region=... in object.store to the bucket's region.",
     retryable: false,
+    exitCode: 2,
   },
   "store-clock-skew": {
     says: "refuses our clock",
@@ -71,8 +85,9 @@ const KINDS = {
   "store-full": { says: "has no room", remedy: "Free or add space; writing goes on by itself.", retryable: true },
   "store-no-conditional-writes": {
     says: "does not honour If-None-Match: *, which keeps two brokers from writing one slot",
-    remedy: "Use a store with conditional writes (Amazon S3, MinIO, and others document it).",
+    remedy: "Name a store with conditional writes in object.store (Amazon S3, MinIO, and others document it).",
     retryable: false,
+    exitCode: 2,
   },
   "store-unordered-listing": {
     says: "does not list keys in byte order",
@@ -85,13 +100,14 @@ const KINDS = {
 export type StoreTroubleCode = keyof typeof KINDS;
 
 export function storeTrouble(code: StoreTroubleCode, context: StoreTroubleContext): Trouble {
-  const kind = KINDS[code];
+  const kind: Kind = KINDS[code];
   const where = context.key === "" ? "" : ` ${context.key}`;
   return new Trouble({
     code,
-    message: `object store ${context.store} ${kind.says}: ${context.operation}${where}: ${context.detail}`,
+    message: `object.store ${context.store} ${kind.says}: ${context.operation}${where}: ${context.detail}`,
     remedy: kind.remedy,
     retryable: kind.retryable,
+    ...(kind.exitCode === undefined ? {} : { exitCode: kind.exitCode }),
     cause: context.cause,
   });
 }

@@ -232,7 +232,7 @@ function listenTrouble(host: string, port: number, error: unknown): Trouble {
   if (code === "EADDRINUSE") {
     return new Trouble({
       code: "listen-port-in-use",
-      message: `cannot listen on ${place}: the port is in use`,
+      message: `listeners: cannot listen on ${place}: the port is in use`,
       remedy: "stop what listens there, or set another port",
       retryable: true,
       cause: error,
@@ -241,7 +241,7 @@ function listenTrouble(host: string, port: number, error: unknown): Trouble {
   if (code === "EACCES") {
     return new Trouble({
       code: "listen-failed",
-      message: `cannot listen on ${place}: this user may not open the port`,
+      message: `listeners: cannot listen on ${place}: this user may not open the port`,
       remedy: "take a port above 1023, or give the process the right to it",
       retryable: false,
       cause: error,
@@ -249,7 +249,7 @@ function listenTrouble(host: string, port: number, error: unknown): Trouble {
   }
   return new Trouble({
     code: "listen-bad-address",
-    message: `cannot listen on ${place}: ${code ?? "the address does not resolve"}`,
+    message: `listeners: cannot listen on ${place}: ${code ?? "the address does not resolve"}`,
     remedy: "name an address of this machine",
     retryable: false,
     cause: error,

@@ -44,6 +44,7 @@ export class WeirProcess {
   /** From spawn to the first answer of /readyz, in ms; for tables, never for assertions. */
   startMs = Number.NaN;
   private readonly chunks: Buffer[] = [];
+  private readonly errorChunks: Buffer[] = [];
   private readonly exited: Promise<number>;
 
   private constructor(child: ChildProcess, kafkaPort: number, httpPort: number) {
@@ -52,7 +53,10 @@ export class WeirProcess {
     this.httpPort = httpPort;
     this.bootstrap = `127.0.0.1:${kafkaPort}`;
     child.stdout?.on("data", (chunk: Buffer) => this.chunks.push(chunk));
-    child.stderr?.on("data", (chunk: Buffer) => this.chunks.push(chunk));
+    child.stderr?.on("data", (chunk: Buffer) => {
+      this.chunks.push(chunk);
+      this.errorChunks.push(chunk);
+    });
     this.exited = new Promise((resolve, reject) => {
       child.on("error", reject);
       child.on("close", (code) => resolve(code ?? -1));
@@ -132,6 +136,11 @@ export class WeirProcess {
 
   log(): string {
     return Buffer.concat(this.chunks).toString();
+  }
+
+  /** What it wrote to stderr alone. */
+  errorOutput(): string {
+    return Buffer.concat(this.errorChunks).toString();
   }
 
   logTail(characters = 4000): string {

@@ -34,7 +34,7 @@ export function openNativeWalDevice(addon: Addon, options: OpenNativeWalOptions)
     const size = create ? { createSizeBytes } : {};
     return new NativeWalDevice(path, addon.openDevice({ path, ...size, writeDepth, exclusive: !readOnly, readOnly }));
   } catch (error) {
-    throw toTrouble(error, `WAL ${path} cannot be opened`);
+    throw toTrouble(error, `${kind === undefined ? `WAL ${path}` : `wal=${kind}:${path}`} cannot be opened`);
   }
 }
 
@@ -43,7 +43,7 @@ function refuseOtherKind(path: string, kind: "file" | "block" | undefined): void
   if (kind === undefined || found === undefined) return;
   if (kind === "block" ? found.isBlockDevice() : found.isFile()) return;
   const expected = kind === "block" ? "a block device" : "a regular file";
-  throw new Trouble({ ...unsuitable, message: `WAL ${kind}:${path} cannot be opened: it is not ${expected}` });
+  throw new Trouble({ ...unsuitable, message: `wal=${kind}:${path} cannot be opened: it is not ${expected}` });
 }
 
 /** What lies on `path` and who uses it, without opening it for writing. Throws the same Troubles; a missing path is an answer. */

@@ -91,7 +91,7 @@ for (const kind of S3_SERVERS) {
         ["store-no-bucket", { bucket: "no-such-bucket" }],
         ["store-access-denied", { credentials: { ...server.credentials, secretAccessKey: "wrong-secret" } }],
         ["store-access-denied", { credentials: { accessKeyId: "nobody", secretAccessKey: "wrong-secret" } }],
-        ["store-unavailable", { endpoint: "http://127.0.0.1:1" }],
+        ["store-unreachable", { endpoint: "http://127.0.0.1:1" }],
       ];
       for (const [code, options] of cases) {
         const wrong = open(options);

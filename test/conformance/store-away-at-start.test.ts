@@ -1,0 +1,86 @@
+/**
+ * M10: an object store that is away when a broker starts is no mistake. The broker waits, says so, and comes up when the store does, also
+ * when it has a tail in its WAL to recover; a signal ends the wait cleanly.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { KafkaConnection } from "../support/kafka-connection.ts";
+import { createTopicRaw, fetchAll, produceValues } from "../support/raw-client.ts";
+import { type FaultProxy, S3_SERVERS, type S3Server, startFaultProxy, startS3Server, whyNoS3Server } from "../support/s3-servers.ts";
+import { TemporaryFolder } from "../support/temporary.ts";
+import { hasWeir, type WeirOptions, WeirProcess, weirMissing } from "../support/weir-process.ts";
+
+const OUTAGE = "/outage?ms=600000&mode=503";
+const OUTAGE_ENDS = "/outage?ms=0&mode=503";
+
+for (const kind of S3_SERVERS) {
+  const reason = whyNoS3Server(kind) ?? (hasWeir ? undefined : weirMissing);
+  describe.skipIf(reason !== undefined)(
+    `a store that is away at start, ${kind}${reason === undefined ? "" : ` (skipped: ${reason})`}`,
+    () => {
+      let server: S3Server;
+      let proxy: FaultProxy;
+
+      beforeAll(async () => {
+        server = await startS3Server(kind);
+        proxy = await startFaultProxy(server.endpoint, 1);
+      }, 900_000);
+      afterAll(async () => {
+        await proxy?.[Symbol.asyncDispose]();
+        await server?.[Symbol.asyncDispose]();
+      });
+
+      const options = (folder: string, prefix: string): WeirOptions => ({
+        folder,
+        settings: {
+          "object.store": `s3://${server.bucket}/${prefix}?region=${server.region}&endpoint=${proxy.endpoint}&pathStyle=true`,
+          // Nothing is uploaded by itself, so a killed broker leaves its tail in the WAL.
+          "upload.interval.ms": "600000",
+        },
+        environment: { AWS_ACCESS_KEY_ID: server.credentials.accessKeyId, AWS_SECRET_ACCESS_KEY: server.credentials.secretAccessKey },
+      });
+
+      const readReadiness = async ({ httpPort }: WeirProcess): Promise<{ status: number; text: string }> => {
+        const answer = await fetch(`http://127.0.0.1:${httpPort}/readyz`);
+        return { status: answer.status, text: await answer.text() };
+      };
+
+      test("a new cluster, and a tail to recover: both starts wait and come up", async () => {
+        using folder = new TemporaryFolder("away");
+        await proxy.post(OUTAGE);
+        {
+          await using weir = WeirProcess.spawn(options(folder.path, "waits"));
+          await weir.waitForLog("store.unavailable");
+          const { status, text } = await readReadiness(weir);
+          expect(status).toBe(503);
+          expect(text).toContain("waits: object.store s3://");
+          await proxy.post(OUTAGE_ENDS);
+          await weir.waitForLog("broker.started");
+          expect(weir.log()).toContain("store.recovered");
+          using connection = await KafkaConnection.open(weir.kafkaPort);
+          expect((await createTopicRaw(connection, "kept")).errorCode).toBe(0);
+          expect((await produceValues(connection, "kept", 0, ["one", "two"])).errorCode).toBe(0);
+          await weir.kill();
+        }
+        await proxy.post(OUTAGE);
+        await using weir = WeirProcess.spawn(options(folder.path, "waits"));
+        await weir.waitForLog("store.unavailable");
+        await proxy.post(OUTAGE_ENDS);
+        await weir.waitForLog("broker.started");
+        using connection = await KafkaConnection.open(weir.kafkaPort);
+        expect((await fetchAll(connection, "kept", 0)).map((record) => record.value.toString())).toEqual(["one", "two"]);
+        expect(await weir.stop()).toBe(0);
+      }, 60_000);
+
+      test("SIGTERM ends the wait with exit code 0", async () => {
+        using folder = new TemporaryFolder("away");
+        await proxy.post(OUTAGE);
+        await using weir = WeirProcess.spawn(options(folder.path, "signal"));
+        await weir.waitForLog("store.unavailable");
+        expect(await weir.stop()).toBe(0);
+        expect(weir.log()).toContain("broker.stopped");
+        expect(weir.errorOutput()).toBe("");
+        await proxy.post(OUTAGE_ENDS);
+      }, 60_000);
+    },
+  );
+}
