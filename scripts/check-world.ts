@@ -31,7 +31,9 @@ const bans: readonly Ban[] = [
   },
   {
     name: "sockets",
-    pattern: /\bBun\.(?:listen|connect|serve|udpSocket)\b|(?<![.\w])fetch\s*\(|\bnew WebSocket\b|\bcreateServer\b/g,
+    // A call of the global fetch, not the declaration of a method of that name.
+    pattern:
+      /\bBun\.(?:listen|connect|serve|udpSocket)\b|\bglobalThis\.fetch\b|(?:\b(?:await|return|void)|[=(,?:!&|>[])\s*fetch\s*\(|^\s*fetch\([^{]*\)\s*[.;]|\bnew WebSocket\b|\bcreateServer\b/gm,
     instead: "Transport or ObjectStore",
   },
   { name: "environment", pattern: /\bprocess\.env\b|\bBun\.env\b|\bimport\.meta\.env\b/g, instead: "Config" },
@@ -59,7 +61,7 @@ export function checkWorld(files: readonly SourceFile[], allowed = implementatio
         findings.push({
           path: file.path,
           line: lineOf(text, match.index),
-          message: `${match[0].replace(/\s*\($/, "")} is banned here (${ban.name}): take a ${ban.instead} in the constructor`,
+          message: `${match[0].replace(/^\W+|\s*\([\s\S]*$/g, "")} is banned here (${ban.name}): take a ${ban.instead} in the constructor`,
         });
       }
     }

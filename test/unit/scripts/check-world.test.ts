@@ -23,6 +23,9 @@ test.each([
   "Bun.connect({});",
   "Bun.serve({});",
   "await fetch(url);",
+  "const answer = fetch(url);",
+  "all([fetch(url)]);",
+  "fetch(url).then(f);",
   "process.env.HOME;",
   "Bun.env.HOME;",
 ])("%s is found", (text) => {
@@ -35,6 +38,8 @@ test.each([
   "/* Math.random() */",
   'log("setTimeout");',
   "partition.fetch(request);",
+  "  fetch(request: Request): Answer {",
+  "  async fetch(request) {",
   "clock.setTimeout;",
   "new Date(stamp);",
   "prefetch(x);",
