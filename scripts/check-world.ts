@@ -33,7 +33,7 @@ const bans: readonly Ban[] = [
     name: "sockets",
     // A call of the global fetch, not the declaration of a method of that name.
     pattern:
-      /\bBun\.(?:listen|connect|serve|udpSocket)\b|\bglobalThis\.fetch\b|(?:\b(?:await|return|void)|[=(,?:!&|>[])\s*fetch\s*\(|^\s*fetch\([^{]*\)\s*[.;]|\bnew WebSocket\b|\bcreateServer\b/gm,
+      /\bBun\.(?:listen|connect|serve|udpSocket)\b|\bglobalThis\.fetch\b|(?:\b(?:await|return|void)|[=(,?:!&|>[])[ \t]*fetch\s*\(|^[ \t]*fetch\([^{]*\)\s*[.;]|\bnew WebSocket\b|\bcreateServer\b/gm,
     instead: "Transport or ObjectStore",
   },
   { name: "environment", pattern: /\bprocess\.env\b|\bBun\.env\b|\bimport\.meta\.env\b/g, instead: "Config" },
