@@ -173,7 +173,7 @@ export function runKafkaTool(name: string, args: readonly string[]) {
 export const conformanceClients: readonly ConformanceClient[] = [
   programClient("java", allCodecs, hasKafkaTools ? undefined : noKafkaTools, javaCommand, buildJava),
   kcat,
-  programClient("kafkajs", ["none", "gzip", "zstd"], undefined, [process.execPath, join(clientsFolder, "kafkajs.ts")], noPreparation),
+  programClient("kafkajs", allCodecs, undefined, [process.execPath, join(clientsFolder, "kafkajs.ts")], noPreparation),
   programClient("franz-go", allCodecs, noGo, [goCommand, "franz-go"], buildGo),
   programClient("sarama", allCodecs, noGo, [goCommand, "sarama"], buildGo),
   programClient(

@@ -1,16 +1,25 @@
 /**
  * KafkaJS over a corpus; the same commands as CorpusClient.java. KafkaJS offers consumers only as members of a group, so partitions are assigned
- * here by driving its own cluster, broker and decoder classes below the consumer. zstd is plugged in as KafkaJS documents it.
+ * here by driving its own cluster, broker and decoder classes below the consumer. The codecs that it lacks are plugged in as it documents, from packages that share nothing with ours.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from "kafkajs";
+// @ts-expect-error: the package brings no types
+import snappyCodec from "kafkajs-snappy";
+// @ts-expect-error: the package brings no types
+import lz4 from "lz4js";
 
 interface Encoder {
   readonly buffer: Buffer;
 }
 
+CompressionCodecs[CompressionTypes.Snappy] = snappyCodec;
+CompressionCodecs[CompressionTypes.LZ4] = () => ({
+  compress: async (encoder: Encoder) => Buffer.from(lz4.compress(encoder.buffer)),
+  decompress: async (bytes: Buffer) => Buffer.from(lz4.decompress(bytes)),
+});
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async (encoder: Encoder) => Buffer.from(await Bun.zstdCompress(encoder.buffer)),
   decompress: async (bytes: Buffer) => Buffer.from(await Bun.zstdDecompress(bytes)),
@@ -19,6 +28,8 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
 const codecs: Readonly<Record<string, CompressionTypes>> = {
   none: CompressionTypes.None,
   gzip: CompressionTypes.GZIP,
+  snappy: CompressionTypes.Snappy,
+  lz4: CompressionTypes.LZ4,
   zstd: CompressionTypes.ZSTD,
 };
 
