@@ -82,7 +82,7 @@ export class FetchHandler implements SerialHandler<FetchRequest, FetchResponse> 
     for (;;) {
       const read = await readTargets(this.#services, targets, options);
       const leftMs = deadlineMs - clock.monotonicMs();
-      if (read.bytes >= minBytes || read.isUrgent || leftMs <= 0 || closed.aborted) return read;
+      if (read.bytes >= minBytes || read.isUrgent || leftMs <= 0 || closed.aborted || waiters.isDraining) return read;
       const logs = read.reads.flatMap((one) => one.log ?? []);
       if (logs.length === 0) return read;
       const missingBytes = minBytes - read.bytes;

@@ -6,6 +6,7 @@ import type { HttpServer } from "../console/http-server.ts";
 import type { BrokerMetadata } from "../controller/broker-metadata.ts";
 import type { GroupCoordinator } from "../group/group-coordinator.ts";
 import type { ObjectStore } from "../objectstore/object-store.ts";
+import type { FetchWaiters } from "../partition/fetch-waiters.ts";
 import type { PartitionRegistry } from "../partition/partition-registry.ts";
 import type { KafkaServer } from "../server/kafka-server.ts";
 import type { LocalStorage } from "../storage/local-storage.ts";
@@ -21,6 +22,7 @@ export interface BrokerParts {
   readonly storage: LocalStorage;
   readonly partitions: PartitionRegistry;
   readonly groups: GroupCoordinator;
+  readonly waiters: FetchWaiters;
   readonly server: KafkaServer;
   readonly http: HttpServer | undefined;
   readonly damage: DamageReport | undefined;
@@ -102,7 +104,7 @@ export class Broker {
    */
   async drain(reason: string, deadlineMs: number): Promise<boolean> {
     this.isDraining = true;
-    const { world, server, storage, partitions, groups, metadata, store, http } = this.parts;
+    const { world, server, storage, partitions, groups, waiters, metadata, store, http } = this.parts;
     const startedMs = world.clock.monotonicMs();
     world.logger.info("broker.draining", `${reason}: no new connections, requests end, the tail is uploaded`, {
       deadlineMs,
@@ -117,7 +119,9 @@ export class Broker {
     const work = async (): Promise<"done"> => {
       // Members that wait for a rebalance would hold up the drain: they are told to look for another coordinator.
       groups.close();
-      await server.drain(deadlineMs * REQUESTS_SHARE);
+      const answered = server.drain(deadlineMs * REQUESTS_SHARE);
+      waiters.drain();
+      await answered;
       await storage.flushToObjects(abort.signal);
       partitions.close();
       await storage.close();

@@ -288,10 +288,25 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
       decompress(codec, bytes.subarray(start, end), maxBytes, world.blockCodecs)) satisfies Decompress,
   };
   const groups = new GroupCoordinator(shared);
-  const services: ApiServices = { ...shared, groups, waiters: new FetchWaiters(world.clock) };
+  const waiters = new FetchWaiters(world.clock);
+  const services: ApiServices = { ...shared, groups, waiters };
   metadata.onChange(() => {
     // A header write that fails shows in the WAL's own state; the next change notes a newer slot.
     wal.noteMetadataSlot(metadata.image.slot, hashText(metadata.image.hash)).catch(() => {});
   });
-  return { config, world, store, metadata, wal, storage, partitions, groups, server, http, damage, handlers: createApiHandlers(services) };
+  return {
+    config,
+    world,
+    store,
+    metadata,
+    wal,
+    storage,
+    partitions,
+    groups,
+    waiters,
+    server,
+    http,
+    damage,
+    handlers: createApiHandlers(services),
+  };
 }

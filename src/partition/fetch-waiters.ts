@@ -55,6 +55,7 @@ export class FetchWaiters {
   #timer: TimerHandle | undefined;
   #timerTick = Number.POSITIVE_INFINITY;
   #count = 0;
+  #isDraining = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -65,12 +66,23 @@ export class FetchWaiters {
     return this.#count;
   }
 
+  /** No fetch waits any more: each is answered with what there is. */
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
+  /** Ends all waits, and those to come at once: a drain is not held up by consumers that have nothing to read. */
+  drain(): void {
+    this.#isDraining = true;
+    for (const bucket of this.#buckets.values()) for (const waiter of bucket) waiter.wake();
+  }
+
   /**
    * Resolves when `missingBytes` have become readable in these logs, one of them changed otherwise, `maxWaitMs` passed, or `signal` aborted:
    * never rejects.
    */
   wait(logs: readonly PartitionLog[], missingBytes: number, maxWaitMs: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return Promise.resolve();
+    if (signal.aborted || this.#isDraining) return Promise.resolve();
     const tick = Math.ceil((this.#clock.monotonicMs() + maxWaitMs) / TICK_MS);
     return new Promise((resolve) => {
       const abort = () => waiter.wake();
