@@ -16,7 +16,8 @@ const clampToPages = (bytes: number, least: number, most: number): number =>
 
 /** Defaults of the memory settings, for a process that may use `limitBytes`. Their sum stays well below it. */
 export function deriveMemoryDefaults(limitBytes: number): Readonly<Record<string, number>> {
-  const ringBytes = clampToPages(limitBytes / 8, 32 * MEBIBYTE, 4 * GIBIBYTE);
+  // A larger ring costs page faults and resident memory; what it no longer holds, the device and the block cache serve.
+  const ringBytes = clampToPages(limitBytes / 8, 32 * MEBIBYTE, 512 * MEBIBYTE);
   return {
     "ring.capacity.bytes": ringBytes,
     "request.memory.bytes": clampToPages(limitBytes / 16, 16 * MEBIBYTE, GIBIBYTE),

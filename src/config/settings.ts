@@ -140,7 +140,7 @@ export const WEIR_SETTINGS: readonly Setting[] = [
     "ring.capacity.bytes",
     "size",
     null,
-    "Memory ring: write buffer and tail cache. Default: an eighth of the memory limit, 32 MiB to 4 GiB.",
+    "Memory ring: write buffer and tail cache. Default: an eighth of the memory limit, 32 MiB to 512 MiB.",
     {
       min: 16 * MEBIBYTE,
       max: 64 * 1024 * MEBIBYTE,
