@@ -12,6 +12,7 @@ import { assert } from "../base/assert.ts";
 import type { Random } from "../base/random.ts";
 import { Trouble } from "../base/trouble.ts";
 import { listFiles } from "./directory-listing.ts";
+import { writeNewFile } from "./file-writer.ts";
 import { assertKey, assertListPrefix, MAX_LIST_PAGE } from "./keys.ts";
 import type { ListPage, ObjectInfo, ObjectStore, PutResult } from "./object-store.ts";
 import { describeError, type StoreTroubleCode, storeTrouble } from "./troubles.ts";
@@ -141,13 +142,7 @@ export class DirectoryStore implements ObjectStore {
   async #writeTemporary(operation: string, key: string, bytes: Uint8Array): Promise<string> {
     const path = `${this.#temporaryPrefix}${this.#temporaryCount++}`;
     try {
-      const file = await open(path, "wx", 0o644);
-      try {
-        for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done, bytes.length - done, done)).bytesWritten;
-        await file.sync();
-      } finally {
-        await file.close();
-      }
+      await writeNewFile(path, bytes);
       return path;
     } catch (error) {
       await unlink(path).catch(() => {});
