@@ -12,7 +12,9 @@
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import { randomUuidBytes } from "../base/random.ts";
+import { Trouble } from "../base/trouble.ts";
 import type { Decompress } from "../partition/batch-validation.ts";
+import { DecodeError } from "../protocol/codec-error.ts";
 import type { Crc32c } from "../protocol/record-batch.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
 import { ClassicGroup } from "./classic-group.ts";
@@ -138,7 +140,10 @@ export class CoordinatorShard implements GroupHost {
         logger.warn("group.load-waits", "the log of groups ends early; reading again", { partition, offset: at, endOffset });
       } catch (error) {
         if (this.#isClosed()) return;
-        logger.warn("group.load-waits", (error as Error).message, { partition, offset: at, endOffset });
+        if (!(error instanceof Trouble || error instanceof DecodeError)) throw error;
+        // What cannot be read is not absent: the groups stay "loading", visibly, until it can be.
+        const event = error instanceof DecodeError ? "group.load-failed" : "group.load-waits";
+        logger.warn(event, error.message, { partition, offset: at, endOffset });
       }
       await clock.sleep(LOAD_RETRY_MS);
     }

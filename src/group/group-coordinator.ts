@@ -209,10 +209,6 @@ export class GroupCoordinator {
     try {
       await shard.load();
       if (shard.state === "active") this.#removeOffsetsOfGoneTopics(shard);
-    } catch (error) {
-      // Records that are not Kafka's: the groups in them cannot be told apart from groups that never were.
-      this.#options.logger.error("group.load-failed", (error as Error).message, { partition: shard.partition });
-      throw error;
     } finally {
       const next = this.#loadQueue.shift();
       if (next === undefined) this.#runningLoads -= 1;

@@ -1,0 +1,579 @@
+/** The group APIs over fakes: every version through the wire, durability before answers, and what a restart finds. */
+import { describe, expect, test } from "bun:test";
+import { Trouble } from "../../../src/base/trouble.ts";
+import type { GroupCoordinator } from "../../../src/group/group-coordinator.ts";
+import { ErrorCodes } from "../../../src/protocol/error-codes.ts";
+import { type DeleteGroupsResponse, newDeleteGroupsRequest } from "../../../src/protocol/messages/delete-groups.ts";
+import { type DescribeGroupsResponse, newDescribeGroupsRequest } from "../../../src/protocol/messages/describe-groups.ts";
+import { type FindCoordinatorResponse, newFindCoordinatorRequest } from "../../../src/protocol/messages/find-coordinator.ts";
+import { type HeartbeatResponse, newHeartbeatRequest } from "../../../src/protocol/messages/heartbeat.ts";
+import { type JoinGroupResponse, newJoinGroupRequest } from "../../../src/protocol/messages/join-group.ts";
+import { type LeaveGroupResponse, newLeaveGroupRequest } from "../../../src/protocol/messages/leave-group.ts";
+import { type ListGroupsResponse, newListGroupsRequest } from "../../../src/protocol/messages/list-groups.ts";
+import {
+  newOffsetCommitRequest,
+  newOffsetCommitRequestPartition,
+  newOffsetCommitRequestTopic,
+  type OffsetCommitRequest,
+  type OffsetCommitResponse,
+} from "../../../src/protocol/messages/offset-commit.ts";
+import { newOffsetDeleteRequest, type OffsetDeleteResponse } from "../../../src/protocol/messages/offset-delete.ts";
+import { newOffsetFetchRequest, type OffsetFetchResponse } from "../../../src/protocol/messages/offset-fetch.ts";
+import { newSyncGroupRequest, type SyncGroupResponse } from "../../../src/protocol/messages/sync-group.ts";
+import { ZERO_UUID } from "../../../src/protocol/reader.ts";
+import { subscription } from "../group/group-harness.ts";
+import { ApiHarness } from "../support/api-harness.ts";
+import { FakeStream } from "../support/fake-storage.ts";
+import { settle } from "../support/manual-clock.ts";
+
+const KEYS = { commit: 8, fetch: 9, find: 10, join: 11, heartbeat: 12, leave: 13, sync: 14, describe: 15, list: 16, delete: 42, drop: 47 };
+const SETTINGS = { "group.initial.rebalance.delay.ms": "0" };
+
+async function makeHarness(settings: Readonly<Record<string, string>> = {}): Promise<ApiHarness> {
+  const h = new ApiHarness({ ...SETTINGS, ...settings });
+  h.metadata.addTopic("t", 4);
+  await h.callOverWire(KEYS.find, newFindCoordinatorRequest({ coordinatorKeys: ["g"] }), 4);
+  return h;
+}
+
+/** The process is gone without a word; another starts with what was durable. */
+function crash(h: ApiHarness, settings: Readonly<Record<string, string>> = {}): ApiHarness {
+  (h.services.groups as GroupCoordinator).close();
+  for (const [key, stream] of h.storage.streams) {
+    const durable = stream.batches.filter((batch) => batch.lastOffset < stream.durableEndOffset);
+    h.storage.stored.set(key, durable);
+    const committedEndOffset = (durable.at(-1)?.lastOffset ?? -1) + 1;
+    h.metadata.setPartition(stream.id.topicId, stream.id.partition, { committedEndOffset });
+  }
+  h.storage.streams.clear();
+  return new ApiHarness({ ...SETTINGS, ...settings }, h.storage, h.metadata);
+}
+
+function commitRequest(offset: bigint, change: Partial<OffsetCommitRequest> = {}): OffsetCommitRequest {
+  const partitions = [newOffsetCommitRequestPartition({ partitionIndex: 1, committedOffset: offset, committedMetadata: "note" })];
+  return newOffsetCommitRequest({ groupId: "g", topics: [newOffsetCommitRequestTopic({ name: "t", partitions })], ...change });
+}
+
+async function commit(h: ApiHarness, offset: bigint, change: Partial<OffsetCommitRequest> = {}): Promise<number | undefined> {
+  const answer = await h.callOverWire<OffsetCommitResponse>(KEYS.commit, commitRequest(offset, change), 9);
+  return answer.topics[0]?.partitions[0]?.errorCode;
+}
+
+const fetchRequest = (groupId = "g", partitionIndexes = [1]) =>
+  newOffsetFetchRequest({
+    groups: [{ groupId, memberId: null, memberEpoch: -1, topics: [{ name: "t", topicId: ZERO_UUID, partitionIndexes }] }],
+  });
+
+async function fetchOffset(h: ApiHarness, partition = 1): Promise<bigint | undefined> {
+  const answer = await h.callOverWire<OffsetFetchResponse>(KEYS.fetch, fetchRequest("g", [partition]), 9);
+  return answer.groups[0]?.topics[0]?.partitions[0]?.committedOffset;
+}
+
+interface Joined {
+  readonly memberId: string;
+  readonly generation: number;
+}
+
+async function joinAndSync(h: ApiHarness, groupId = "g", version = 9, groupInstanceId: string | null = null): Promise<Joined> {
+  const request = (memberId: string) =>
+    newJoinGroupRequest({
+      groupId,
+      memberId,
+      groupInstanceId: version >= 5 ? groupInstanceId : null,
+      protocolType: "consumer",
+      sessionTimeoutMs: 10_000,
+      rebalanceTimeoutMs: version === 0 ? -1 : 20_000,
+      protocols: [{ name: "range", metadata: subscription("t") }],
+    });
+  const first = h.callOverWire<JoinGroupResponse>(KEYS.join, request(""), version);
+  await settle();
+  await h.clock.advance(1);
+  let joined = await first;
+  if (joined.errorCode === ErrorCodes.MEMBER_ID_REQUIRED) {
+    const second = h.callOverWire<JoinGroupResponse>(KEYS.join, request(joined.memberId), version);
+    await settle();
+    await h.clock.advance(1);
+    joined = await second;
+  }
+  expect([joined.errorCode, joined.protocolName]).toEqual([0, "range"]);
+  const { memberId, generationId } = joined;
+  const named = version >= 9 ? { protocolType: "consumer", protocolName: "range" } : {};
+  const synced = await h.callOverWire<SyncGroupResponse>(
+    KEYS.sync,
+    newSyncGroupRequest({
+      groupId,
+      memberId,
+      generationId,
+      groupInstanceId: version >= 5 ? groupInstanceId : null,
+      ...named,
+      assignments: [{ memberId, assignment: Buffer.from("mine") }],
+    }),
+    version >= 9 ? 5 : version >= 5 ? 3 : 0,
+  );
+  expect([synced.errorCode, Buffer.from(synced.assignment).toString()]).toEqual([0, "mine"]);
+  return { memberId, generation: generationId };
+}
+
+describe("FindCoordinator", () => {
+  test("creates __consumer_offsets with its settings, and names the owner in every version", async () => {
+    const h = new ApiHarness({ ...SETTINGS, "offsets.topic.num.partitions": "7" });
+    for (let version = 0; version <= 6; version++) {
+      const request = newFindCoordinatorRequest(version < 4 ? { key: "g" } : { coordinatorKeys: ["g", "h"] });
+      const answer = await h.callOverWire<FindCoordinatorResponse>(KEYS.find, request, version);
+      const found = version < 4 ? [answer] : answer.coordinators;
+      expect(found.map(({ errorCode, nodeId, host, port }) => [errorCode, nodeId, host, port])).toEqual(
+        found.map(() => [0, 1, "127.0.0.1", 9092]),
+      );
+    }
+    const topic = h.metadata.image.getTopic("__consumer_offsets");
+    expect(topic?.partitionCount).toBe(7);
+    expect(topic?.configs.get("cleanup.policy")).toBe("compact");
+    expect(h.storage.opens).toBe(0);
+  });
+
+  test("transactional ids are refused for good, share keys as by a Kafka without share groups", async () => {
+    const h = new ApiHarness();
+    const find = async (keyType: number) =>
+      (await h.callOverWire<FindCoordinatorResponse>(KEYS.find, newFindCoordinatorRequest({ keyType, coordinatorKeys: ["x"] }), 6))
+        .coordinators[0]?.errorCode;
+    expect(await find(1)).toBe(ErrorCodes.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    expect(await find(2)).toBe(ErrorCodes.INVALID_REQUEST);
+  });
+
+  test("a topic that cannot be created is tried again by the client", async () => {
+    const h = new ApiHarness();
+    h.metadata.failure = new Error("no controller");
+    const answer = await h.callOverWire<FindCoordinatorResponse>(KEYS.find, newFindCoordinatorRequest({ coordinatorKeys: ["g"] }), 4);
+    expect(answer.coordinators[0]?.errorCode).toBe(ErrorCodes.COORDINATOR_NOT_AVAILABLE);
+  });
+});
+
+describe("members", () => {
+  for (const version of [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]) {
+    test(`join, sync, heartbeat, leave with JoinGroup v${version}`, async () => {
+      const h = await makeHarness();
+      const { memberId, generation } = await joinAndSync(h, "g", version);
+      const beat = newHeartbeatRequest({ groupId: "g", memberId, generationId: generation });
+      for (let v = 0; v <= 4; v++) expect((await h.callOverWire<HeartbeatResponse>(KEYS.heartbeat, beat, v)).errorCode).toBe(0);
+      const leaveVersion = Math.min(version, 5);
+      const leave =
+        leaveVersion < 3
+          ? newLeaveGroupRequest({ groupId: "g", memberId })
+          : newLeaveGroupRequest({ groupId: "g", members: [{ memberId, groupInstanceId: null, reason: null }] });
+      const left = await h.callOverWire<LeaveGroupResponse>(KEYS.leave, leave, leaveVersion);
+      expect([left.errorCode, left.members.map((member) => member.errorCode)]).toEqual([0, leaveVersion < 3 ? [] : [0]]);
+      expect((await h.callOverWire<HeartbeatResponse>(KEYS.heartbeat, beat, 4)).errorCode).toBe(ErrorCodes.UNKNOWN_MEMBER_ID);
+    });
+  }
+
+  const badJoins: readonly [string, Parameters<typeof newJoinGroupRequest>[0], number][] = [
+    ["no group id", { groupId: "" }, ErrorCodes.INVALID_GROUP_ID],
+    ["a session that is too short", { sessionTimeoutMs: 5999 }, ErrorCodes.INVALID_SESSION_TIMEOUT],
+    ["a session that is too long", { sessionTimeoutMs: 1_800_001 }, ErrorCodes.INVALID_SESSION_TIMEOUT],
+    ["a member id that was never given", { memberId: "stranger" }, ErrorCodes.UNKNOWN_MEMBER_ID],
+    ["no protocols", { protocols: [] }, ErrorCodes.INCONSISTENT_GROUP_PROTOCOL],
+  ];
+  test.each(badJoins)("a join with %s is refused in every version", async (_, change, code) => {
+    const h = await makeHarness();
+    for (let version = 0; version <= 9; version++) {
+      const request = newJoinGroupRequest({
+        groupId: "g",
+        protocolType: "consumer",
+        sessionTimeoutMs: 10_000,
+        protocols: [{ name: "range", metadata: subscription("t") }],
+        ...change,
+      });
+      const answer = await h.callOverWire<JoinGroupResponse>(KEYS.join, request, version);
+      expect([answer.errorCode, answer.generationId]).toEqual([code, -1]);
+    }
+  });
+
+  test("a sync without the protocol's type and name is refused from v5", async () => {
+    const h = await makeHarness();
+    const answer = await h.callOverWire<SyncGroupResponse>(KEYS.sync, newSyncGroupRequest({ groupId: "g" }), 5);
+    expect(answer.errorCode).toBe(ErrorCodes.INCONSISTENT_GROUP_PROTOCOL);
+  });
+
+  test("while another broker would have the group, and before there is a topic, this is not the coordinator", async () => {
+    const h = new ApiHarness();
+    const beat = newHeartbeatRequest({ groupId: "g" });
+    expect((await h.callOverWire<HeartbeatResponse>(KEYS.heartbeat, beat, 4)).errorCode).toBe(ErrorCodes.NOT_COORDINATOR);
+  });
+
+  test("a group that waits is told to look elsewhere when the broker drains", async () => {
+    const h = await makeHarness({ "group.initial.rebalance.delay.ms": "3000" });
+    const request = newJoinGroupRequest({
+      groupId: "g",
+      protocolType: "consumer",
+      sessionTimeoutMs: 10_000,
+      protocols: [{ name: "range", metadata: subscription("t") }],
+    });
+    const waits = h.callOverWire<JoinGroupResponse>(KEYS.join, request, 3);
+    await settle();
+    h.services.groups.close();
+    expect((await waits).errorCode).toBe(ErrorCodes.NOT_COORDINATOR);
+    expect((await h.callOverWire<JoinGroupResponse>(KEYS.join, request, 3)).errorCode).toBe(ErrorCodes.COORDINATOR_NOT_AVAILABLE);
+  });
+});
+
+describe("offsets", () => {
+  test("are committed and fetched in every version, and what was never committed is -1 (case B2)", async () => {
+    const h = await makeHarness();
+    const { topicId } = h.metadata.topics.get("t")!;
+    for (let version = 2; version <= 10; version++) {
+      const request = commitRequest(BigInt(version) * 1000n);
+      const topic = request.topics[0]!;
+      if (version >= 10) Object.assign(topic, { name: "", topicId });
+      const answer = await h.callOverWire<OffsetCommitResponse>(KEYS.commit, request, version);
+      expect(answer.topics[0]?.partitions[0]?.errorCode).toBe(0);
+      expect(await fetchOffset(h)).toBe(BigInt(version) * 1000n);
+    }
+    for (let version = 1; version <= 7; version++) {
+      const request = newOffsetFetchRequest({ groupId: "g", topics: [{ name: "t", partitionIndexes: [1, 2] }] });
+      const { topics } = await h.callOverWire<OffsetFetchResponse>(KEYS.fetch, request, version);
+      expect(topics[0]?.partitions.map((p) => [p.errorCode, p.committedOffset, p.metadata])).toEqual([
+        [0, 10_000n, "note"],
+        [0, -1n, ""],
+      ]);
+    }
+    const all = newOffsetFetchRequest({
+      groups: ["g", "nobody"].map((groupId) => ({ groupId, memberId: null, memberEpoch: -1, topics: null })),
+    });
+    for (let version = 8; version <= 10; version++) {
+      const { groups } = await h.callOverWire<OffsetFetchResponse>(KEYS.fetch, all, version);
+      expect(groups.map((group) => [group.groupId, group.errorCode, group.topics.length])).toEqual([
+        ["g", 0, 1],
+        ["nobody", 0, 0],
+      ]);
+      expect(groups[0]?.topics[0]).toMatchObject(version < 10 ? { name: "t" } : { topicId });
+    }
+  });
+
+  test("unknown topics, ids and partitions", async () => {
+    const h = await makeHarness();
+    const partitions = [newOffsetCommitRequestPartition({ partitionIndex: 9, committedOffset: 5n })];
+    const strange = "AAAAAAAAAAAAAAAAAAAAAw";
+    const byName = newOffsetCommitRequest({
+      groupId: "g",
+      topics: ["t", "nothing"].map((name) => newOffsetCommitRequestTopic({ name, partitions })),
+    });
+    const byId = newOffsetCommitRequest({ groupId: "g", topics: [newOffsetCommitRequestTopic({ topicId: strange, partitions })] });
+    const codes = (answer: OffsetCommitResponse) => answer.topics.map((topic) => topic.partitions[0]?.errorCode);
+    expect(codes(await h.callOverWire(KEYS.commit, byName, 9))).toEqual([3, 3]);
+    expect(codes(await h.callOverWire(KEYS.commit, byId, 10))).toEqual([ErrorCodes.UNKNOWN_TOPIC_ID]);
+    const fetch = newOffsetFetchRequest({
+      groups: [{ groupId: "g", memberId: null, memberEpoch: -1, topics: [{ name: "", topicId: strange, partitionIndexes: [0] }] }],
+    });
+    const { groups } = await h.callOverWire<OffsetFetchResponse>(KEYS.fetch, fetch, 10);
+    expect(groups[0]?.topics[0]?.partitions[0]).toMatchObject({ errorCode: ErrorCodes.UNKNOWN_TOPIC_ID, committedOffset: -1n });
+  });
+
+  test("any int64 comes back as it went", async () => {
+    const h = await makeHarness();
+    for (const offset of [0n, -5n, 2n ** 63n - 1n, -(2n ** 63n), 2n ** 53n + 1n]) {
+      expect(await commit(h, offset)).toBe(0);
+      expect(await fetchOffset(h)).toBe(offset);
+    }
+    expect(await fetchOffset(crash(h))).not.toBe(0n);
+  });
+
+  test("metadata beyond offset.metadata.max.bytes is refused alone", async () => {
+    const h = await makeHarness();
+    const partitions = ["x".repeat(4097), "x".repeat(4096)].map((committedMetadata, partitionIndex) =>
+      newOffsetCommitRequestPartition({ partitionIndex, committedOffset: 1n, committedMetadata }),
+    );
+    const request = newOffsetCommitRequest({ groupId: "g", topics: [newOffsetCommitRequestTopic({ name: "t", partitions })] });
+    const answer = await h.callOverWire<OffsetCommitResponse>(KEYS.commit, request, 9);
+    expect(answer.topics[0]?.partitions.map((p) => p.errorCode)).toEqual([ErrorCodes.OFFSET_METADATA_TOO_LARGE, 0]);
+  });
+
+  test("commits of members are fenced", async () => {
+    const h = await makeHarness();
+    const { memberId, generation } = await joinAndSync(h);
+    const member = { memberId, generationIdOrMemberEpoch: generation };
+    expect(await commit(h, 5n, member)).toBe(0);
+    expect(await commit(h, 6n, { ...member, generationIdOrMemberEpoch: generation - 1 })).toBe(ErrorCodes.ILLEGAL_GENERATION);
+    expect(await commit(h, 6n, { ...member, memberId: "stranger" })).toBe(ErrorCodes.UNKNOWN_MEMBER_ID);
+    expect(await commit(h, 6n)).toBe(ErrorCodes.UNKNOWN_MEMBER_ID);
+    expect(await commit(h, 6n, { groupId: "other", ...member })).toBe(ErrorCodes.GROUP_ID_NOT_FOUND);
+    const old = await h.callOverWire<OffsetCommitResponse>(KEYS.commit, commitRequest(6n, { groupId: "other", ...member }), 8);
+    expect(old.topics[0]?.partitions[0]?.errorCode).toBe(ErrorCodes.ILLEGAL_GENERATION);
+    expect(await fetchOffset(h)).toBe(5n);
+  });
+
+  test("are answered when durable, and told to nobody before", async () => {
+    const h = await makeHarness();
+    expect(await commit(h, 1n)).toBe(0);
+    h.storage.isDurableAtOnce = false;
+    let isCommitted = false;
+    let told: bigint | undefined;
+    const committing = commit(h, 2n).then(() => {
+      isCommitted = true;
+    });
+    const fetching = fetchOffset(h).then((offset) => {
+      told = offset;
+    });
+    await settle();
+    expect([isCommitted, told]).toEqual([false, undefined]);
+    h.storage.release();
+    await Promise.all([committing, fetching]);
+    expect(told).toBe(2n);
+  });
+
+  test("that were not durable are not there after a crash, those that were answered are", async () => {
+    const h = await makeHarness();
+    await commit(h, 1n);
+    h.storage.isDurableAtOnce = false;
+    void commit(h, 2n).catch(() => {});
+    await settle();
+    const after = crash(h);
+    after.storage.isDurableAtOnce = true;
+    after.services.groups.loadOwned();
+    await settle();
+    expect(await fetchOffset(after)).toBe(1n);
+  });
+
+  test("wait for room in storage, in order", async () => {
+    const h = await makeHarness();
+    await commit(h, 1n);
+    h.storage.hasRoom = false;
+    const answers = [commit(h, 2n), commit(h, 3n), fetchOffset(h)];
+    await settle();
+    h.storage.grant();
+    expect(await Promise.all(answers)).toEqual([0, 0, 3n]);
+    expect(h.storage.openReservations).toBe(0);
+  });
+
+  test("when the outcome of a write is not known, the groups are given up and read again", async () => {
+    const h = await makeHarness();
+    await commit(h, 1n);
+    h.storage.isDurableAtOnce = false;
+    const failing = commit(h, 2n);
+    const reading = h.callOverWire<OffsetFetchResponse>(KEYS.fetch, fetchRequest(), 9);
+    await settle();
+    h.storage.fail();
+    expect(await failing).toBe(ErrorCodes.NOT_COORDINATOR);
+    expect((await reading).groups[0]?.errorCode).toBe(ErrorCodes.NOT_COORDINATOR);
+    expect(h.logger.names()).toContain("group.unloaded");
+  });
+});
+
+describe("load", () => {
+  test("finds members, generation and offsets as they were acknowledged; sessions begin anew", async () => {
+    const h = await makeHarness();
+    const { memberId, generation } = await joinAndSync(h);
+    await commit(h, 77n, { memberId, generationIdOrMemberEpoch: generation });
+    const describeAll = (on: ApiHarness) =>
+      on.callOverWire<DescribeGroupsResponse>(KEYS.describe, newDescribeGroupsRequest({ groups: ["g"] }), 6);
+    const before = await describeAll(h);
+    const after = crash(h);
+    after.services.groups.loadOwned();
+    await settle();
+    expect(await describeAll(after)).toEqual(before);
+    expect(await fetchOffset(after)).toBe(77n);
+    const beat = newHeartbeatRequest({ groupId: "g", memberId, generationId: generation });
+    expect((await after.callOverWire<HeartbeatResponse>(KEYS.heartbeat, beat, 4)).errorCode).toBe(0);
+    const silent = crash(after);
+    silent.services.groups.loadOwned();
+    await settle();
+    expect((await describeAll(silent)).groups[0]?.groupState).toBe("Stable");
+    await silent.clock.advance(60_000);
+    expect((await describeAll(silent)).groups[0]?.groupState).toBe("Empty");
+  });
+
+  test("goes to the log end as it was at open: a short read is tried again (case M18)", async () => {
+    const h = await makeHarness();
+    await commit(h, 1n);
+    const after = crash(h);
+    const [key = ""] = h.storage.stored.keys();
+    const openStream = after.storage.openStream.bind(after.storage);
+    after.storage.openStream = (id, options) => {
+      const stream = openStream(id, options);
+      if (`${id.topicId}-${id.partition}` === key) after.storage.stream(id.topicId, id.partition).durableEndOffset = 0;
+      return stream;
+    };
+    after.services.groups.loadOwned();
+    await settle();
+    const fetch = async () => (await after.callOverWire<OffsetFetchResponse>(KEYS.fetch, fetchRequest(), 9)).groups[0]?.errorCode;
+    expect(await fetch()).toBe(ErrorCodes.COORDINATOR_LOAD_IN_PROGRESS);
+    const list = await after.callOverWire<ListGroupsResponse>(KEYS.list, newListGroupsRequest(), 5);
+    expect(list.errorCode).toBe(ErrorCodes.COORDINATOR_LOAD_IN_PROGRESS);
+    expect((await after.callOverWire<HeartbeatResponse>(KEYS.heartbeat, newHeartbeatRequest({ groupId: "g" }), 4)).errorCode).toBe(0);
+    await after.clock.advance(1000);
+    expect(await fetch()).toBe(ErrorCodes.COORDINATOR_LOAD_IN_PROGRESS);
+    for (const stream of after.storage.streams.values()) stream.durableEndOffset = stream.nextOffset;
+    await after.clock.advance(200);
+    expect(await fetchOffset(after)).toBe(1n);
+  });
+
+  test("a log that cannot be read is not an empty one", async () => {
+    const h = await makeHarness();
+    await commit(h, 1n);
+    const after = crash(h);
+    const openStream = after.storage.openStream.bind(after.storage);
+    const failures = [new Trouble({ code: "store-unavailable", message: "the store is away", retryable: true })];
+    after.storage.openStream = (id, options) => {
+      const stream = openStream(id, options);
+      const fake = after.storage.stream(id.topicId, id.partition);
+      // The producer state's own replay reads from memory; the load finds the log cold.
+      fake.tryRead = () =>
+        fake.tryReads++ === 0
+          ? FakeStream.prototype.tryRead.call(fake, 0, { endOffset: 1e9, maxBytes: 1e9, atLeastOneBatch: true })
+          : undefined;
+      fake.readFailure = failures[0];
+      return stream;
+    };
+    after.services.groups.loadOwned();
+    await settle();
+    await after.clock.advance(1000);
+    const { groups } = await after.callOverWire<OffsetFetchResponse>(KEYS.fetch, fetchRequest(), 9);
+    expect(groups[0]?.errorCode).toBe(ErrorCodes.COORDINATOR_LOAD_IN_PROGRESS);
+    expect(after.logger.names()).toContain("group.load-waits");
+    for (const stream of after.storage.streams.values()) stream.readFailure = undefined;
+    await after.clock.advance(200);
+    expect(await fetchOffset(after)).toBe(1n);
+  });
+});
+
+describe("administration", () => {
+  test("ListGroups by state and type, in every version", async () => {
+    const h = await makeHarness();
+    await joinAndSync(h, "used");
+    await commit(h, 1n, { groupId: "simple" });
+    const list = async (version: number, statesFilter: string[] = [], typesFilter: string[] = []) =>
+      (await h.callOverWire<ListGroupsResponse>(KEYS.list, newListGroupsRequest({ statesFilter, typesFilter }), version)).groups
+        .map((group) => [group.groupId, group.protocolType, group.groupState, group.groupType].join())
+        .sort();
+    for (let version = 0; version <= 3; version++) expect(await list(version)).toEqual(["simple,,,", "used,consumer,,"]);
+    expect(await list(4, ["stable"])).toEqual(["used,consumer,Stable,"]);
+    expect(await list(5, ["EMPTY"])).toEqual(["simple,,Empty,classic"]);
+    expect(await list(5, [], ["Classic"])).toEqual(["simple,,Empty,classic", "used,consumer,Stable,classic"]);
+    expect(await list(5, [], ["consumer"])).toEqual([]);
+    expect(await list(5, ["no such"])).toEqual([]);
+  });
+
+  test("DescribeGroups in every version; a group that is not there is Dead, from v6 an error", async () => {
+    const h = await makeHarness();
+    const { memberId } = await joinAndSync(h, "g", 9, "i");
+    for (let version = 0; version <= 6; version++) {
+      const request = newDescribeGroupsRequest({ groups: ["g", "none"], includeAuthorizedOperations: version >= 3 });
+      const { groups } = await h.callOverWire<DescribeGroupsResponse>(KEYS.describe, request, version);
+      expect(groups[0]).toMatchObject({ errorCode: 0, groupState: "Stable", protocolType: "consumer", protocolData: "range" });
+      expect(groups[0]?.members[0]).toMatchObject({
+        memberId,
+        groupInstanceId: version >= 4 ? "i" : null,
+        clientHost: "/127.0.0.1",
+        memberAssignment: new Uint8Array(Buffer.from("mine")),
+      });
+      expect(groups[1]).toMatchObject({ groupState: "Dead", errorCode: version >= 6 ? ErrorCodes.GROUP_ID_NOT_FOUND : 0 });
+    }
+  });
+
+  test("DeleteGroups refuses a group in use, and deletes an empty one with its offsets for good", async () => {
+    const h = await makeHarness();
+    const { memberId, generation } = await joinAndSync(h);
+    await commit(h, 9n, { memberId, generationIdOrMemberEpoch: generation });
+    const remove = async (on: ApiHarness, version: number) =>
+      (
+        await on.callOverWire<DeleteGroupsResponse>(KEYS.delete, newDeleteGroupsRequest({ groupsNames: ["g", "none", "g"] }), version)
+      ).results.map((result) => [result.groupId, result.errorCode]);
+    for (let version = 0; version <= 3; version++) {
+      expect(await remove(h, version)).toEqual([
+        ["g", ErrorCodes.NON_EMPTY_GROUP],
+        ["none", ErrorCodes.GROUP_ID_NOT_FOUND],
+      ]);
+    }
+    await h.callOverWire(
+      KEYS.leave,
+      newLeaveGroupRequest({ groupId: "g", members: [{ memberId, groupInstanceId: null, reason: null }] }),
+      5,
+    );
+    expect((await remove(h, 3))[0]).toEqual(["g", 0]);
+    expect(await fetchOffset(h)).toBe(-1n);
+    const after = crash(h);
+    after.services.groups.loadOwned();
+    await settle();
+    expect(await fetchOffset(after)).toBe(-1n);
+    expect((await after.callOverWire<ListGroupsResponse>(KEYS.list, newListGroupsRequest(), 5)).groups).toEqual([]);
+  });
+
+  test("OffsetDelete spares what a group in use subscribes to", async () => {
+    const h = await makeHarness();
+    h.metadata.addTopic("u", 1);
+    const { memberId, generation } = await joinAndSync(h);
+    const member = { memberId, generationIdOrMemberEpoch: generation };
+    await commit(h, 9n, member);
+    const u = newOffsetCommitRequestTopic({
+      name: "u",
+      partitions: [newOffsetCommitRequestPartition({ partitionIndex: 0, committedOffset: 3n })],
+    });
+    await commit(h, 9n, { ...member, topics: [u] });
+    const drop = (groupId: string) =>
+      h.callOverWire<OffsetDeleteResponse>(
+        KEYS.drop,
+        newOffsetDeleteRequest({
+          groupId,
+          topics: ["t", "u", "none"].map((name) => ({ name, partitions: [{ partitionIndex: name === "u" ? 0 : 1 }] })),
+        }),
+        0,
+      );
+    const answer = await drop("g");
+    expect(answer.topics.map((topic) => topic.partitions[0]?.errorCode)).toEqual([ErrorCodes.GROUP_SUBSCRIBED_TO_TOPIC, 0, 3]);
+    expect((await drop("none")).errorCode).toBe(ErrorCodes.GROUP_ID_NOT_FOUND);
+    expect(await fetchOffset(h)).toBe(9n);
+  });
+});
+
+describe("retention", () => {
+  const settings = { "offsets.retention.minutes": "10", "offsets.retention.check.interval.ms": "60000" };
+  const MINUTE_MS = 60_000;
+
+  test("offsets of a simple group expire after their commit, and the group goes with the last", async () => {
+    const h = await makeHarness(settings);
+    await commit(h, 5n);
+    await h.clock.advance(9 * MINUTE_MS);
+    expect(await fetchOffset(h)).toBe(5n);
+    await h.clock.advance(2 * MINUTE_MS);
+    expect(await fetchOffset(h)).toBe(-1n);
+    expect((await h.callOverWire<ListGroupsResponse>(KEYS.list, newListGroupsRequest(), 5)).groups).toEqual([]);
+    const after = crash(h, settings);
+    after.services.groups.loadOwned();
+    await settle();
+    expect(await fetchOffset(after)).toBe(-1n);
+  });
+
+  test("offsets of a group in use stay, and expire from when it became empty", async () => {
+    const h = await makeHarness(settings);
+    const { memberId, generation } = await joinAndSync(h);
+    await commit(h, 5n, { memberId, generationIdOrMemberEpoch: generation });
+    const beat = newHeartbeatRequest({ groupId: "g", memberId, generationId: generation });
+    for (let ms = 0; ms < 30 * MINUTE_MS; ms += 5000) {
+      await h.clock.advance(5000);
+      await h.call(KEYS.heartbeat, beat, 4);
+    }
+    await h.clock.advance(9 * MINUTE_MS);
+    expect(await fetchOffset(h)).toBe(5n);
+    await h.clock.advance(3 * MINUTE_MS);
+    expect(await fetchOffset(h)).toBe(-1n);
+  });
+
+  test("a retention of the client's own counts (OffsetCommit v2-4)", async () => {
+    const h = await makeHarness(settings);
+    await h.callOverWire(KEYS.commit, commitRequest(5n, { retentionTimeMs: BigInt(2 * MINUTE_MS) }), 4);
+    await h.clock.advance(3 * MINUTE_MS);
+    expect(await fetchOffset(h)).toBe(-1n);
+  });
+
+  test("offsets go with their topic, and a new topic of the name begins without", async () => {
+    const h = await makeHarness();
+    await commit(h, 5n);
+    await h.metadata.deleteTopics([h.metadata.topics.get("t")!.topicId]);
+    await settle();
+    h.metadata.addTopic("t", 4);
+    expect(await fetchOffset(h)).toBe(-1n);
+    const after = crash(h);
+    after.services.groups.loadOwned();
+    await settle();
+    expect(await fetchOffset(after)).toBe(-1n);
+  });
+});
