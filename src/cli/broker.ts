@@ -8,6 +8,7 @@ import type { GroupCoordinator } from "../group/group-coordinator.ts";
 import type { ObjectStore } from "../objectstore/object-store.ts";
 import type { FetchWaiters } from "../partition/fetch-waiters.ts";
 import type { PartitionRegistry } from "../partition/partition-registry.ts";
+import type { RecoveredOpening } from "../partition/recovered-opening.ts";
 import type { KafkaServer } from "../server/kafka-server.ts";
 import type { LocalStorage } from "../storage/local-storage.ts";
 import type { DamageReport, Wal } from "../storage/wal/wal.ts";
@@ -21,6 +22,7 @@ export interface BrokerParts {
   readonly wal: Wal;
   readonly storage: LocalStorage;
   readonly partitions: PartitionRegistry;
+  readonly recovered: RecoveredOpening;
   readonly groups: GroupCoordinator;
   readonly waiters: FetchWaiters;
   readonly server: KafkaServer;
@@ -62,15 +64,14 @@ export class Broker {
     });
   }
 
-  /** Opens what recovery found, serves, and says so in one line. */
+  /** Serves, and says so in one line; what recovery found is opened in the background. */
   async start(facts: StartFacts): Promise<void> {
-    const { config, world, store, metadata, storage, partitions, groups, server, http, handlers } = this.parts;
+    const { config, world, store, metadata, storage, recovered, groups, server, http, handlers } = this.parts;
     for (const id of storage.getRecoveredStreams()) {
       if (metadata.image.getTopicById(id.topicId) === undefined) storage.dropRecovered(id);
     }
-    await partitions.openRecovered();
-    groups.loadOwned();
     server.startServing(handlers);
+    groups.loadOwned();
     world.logger.info("broker.started", `Weir ${facts.version} serves`, {
       version: facts.version,
       clusterId: metadata.image.clusterId,
@@ -84,7 +85,10 @@ export class Broker {
       store: store.description,
       probed: "conditional writes",
       ringBytes: config.ringCapacityBytes,
+      recovering: storage.getRecoveredStreams().length,
     });
+    // Groups of which nothing but a tail was there are found once that is open.
+    recovered.run(storage.getRecoveredStreams()).then(() => groups.loadOwned(), world.onBug);
   }
 
   /** Why clients are not served well now; empty when they are. */
@@ -94,6 +98,8 @@ export class Broker {
     const { state, storeTrouble } = this.parts.storage;
     if (state.kind !== "serving") problems.push(`storage is ${state.kind}${state.reason === undefined ? "" : `: ${state.reason}`}`);
     if (storeTrouble !== undefined) problems.push(`uploads wait for the object store: ${storeTrouble.message}`);
+    const { count, trouble } = this.parts.recovered.left;
+    if (count > 0) problems.push(`${count} recovered partitions are not open yet${trouble === undefined ? "" : `: ${trouble.message}`}`);
     if (this.parts.damage !== undefined) problems.push("the WAL is damaged: see wal.damaged in the log");
     return problems;
   }
@@ -104,7 +110,7 @@ export class Broker {
    */
   async drain(reason: string, deadlineMs: number): Promise<boolean> {
     this.isDraining = true;
-    const { world, server, storage, partitions, groups, waiters, metadata, store, http } = this.parts;
+    const { world, server, storage, partitions, recovered, groups, waiters, metadata, store, http } = this.parts;
     const startedMs = world.clock.monotonicMs();
     world.logger.info("broker.draining", `${reason}: no new connections, requests end, the tail is uploaded`, {
       deadlineMs,
@@ -123,6 +129,7 @@ export class Broker {
       waiters.drain();
       await answered;
       await storage.flushToObjects(abort.signal);
+      recovered.close();
       partitions.close();
       await storage.close();
       await metadata.close();
@@ -134,10 +141,17 @@ export class Broker {
     timer.cancel();
     const isClean = ended === "done";
     const tookMs = Math.round(world.clock.monotonicMs() - startedMs);
-    const detail =
-      ended === "late" ? "the deadline came first; the rest of the tail stays in the WAL" : ended instanceof Error ? ended.message : "";
-    world.logger.info("broker.stopped", isClean ? "everything is in the object store" : detail, { tookMs });
+    world.logger.info("broker.stopped", this.describeEnd(ended), { tookMs });
     return isClean;
+  }
+
+  private describeEnd(ended: unknown): string {
+    if (ended === "late") return "the deadline came first; the rest of the tail stays in the WAL";
+    if (ended !== "done") return ended instanceof Error ? ended.message : String(ended);
+    const { count } = this.parts.recovered.left;
+    return count === 0
+      ? "everything is in the object store"
+      : `${count} recovered partitions were never open, and their tail stays in the WAL; everything else is in the object store`;
   }
 
   private fenceOff(reason: Trouble): void {

@@ -26,6 +26,7 @@ import { ATTRIBUTES_AT, CODEC_MASK, CODEC_NONE } from "../partition/batch-layout
 import type { Decompress } from "../partition/batch-validation.ts";
 import { FetchWaiters } from "../partition/fetch-waiters.ts";
 import { PartitionRegistry } from "../partition/partition-registry.ts";
+import { RecoveredOpening } from "../partition/recovered-opening.ts";
 import { TopicRulesCache } from "../partition/topic-rules.ts";
 import { decompress } from "../protocol/compression.ts";
 import { KafkaServer } from "../server/kafka-server.ts";
@@ -288,6 +289,12 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
       decompress(codec, bytes.subarray(start, end), maxBytes, world.blockCodecs)) satisfies Decompress,
   };
   const groups = new GroupCoordinator(shared);
+  const recoveredOpening = new RecoveredOpening({
+    ...world,
+    metadata,
+    open: (topicId, partition) => partitions.open(topicId, partition),
+    drop: (id) => storage.dropRecovered(id),
+  });
   const waiters = new FetchWaiters(world.clock);
   const services: ApiServices = { ...shared, groups, waiters };
   metadata.onChange(() => {
@@ -302,6 +309,7 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
     wal,
     storage,
     partitions,
+    recovered: recoveredOpening,
     groups,
     waiters,
     server,

@@ -7,6 +7,7 @@
  * Invariant: at most one PartitionLog per stream; it serves only while the image says "this broker, this term".
  */
 import type { Clock, TimerHandle } from "../base/clock.ts";
+import { Trouble } from "../base/trouble.ts";
 import type { Config } from "../config/config.ts";
 import type { ClusterMetadata } from "../metadata/cluster-metadata.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -76,18 +77,6 @@ export class PartitionRegistry {
     return opening;
   }
 
-  /** Opens first what recovery found data of. Failures are logged; requests will try again. */
-  async openRecovered(): Promise<void> {
-    for (const id of this.#options.storage.getRecoveredStreams()) {
-      try {
-        await this.open(id.topicId, id.partition);
-      } catch (error) {
-        const message = (error as Error).message;
-        this.#options.logger.warn("partition.open-failed", message, { topicId: id.topicId, partition: id.partition });
-      }
-    }
-  }
-
   /** Closes every log (after a drain: the state is in checkpoints). */
   close(): void {
     this.#isClosed = true;
@@ -148,7 +137,8 @@ export class PartitionRegistry {
       const limits = { endOffset: stream.nextOffset, maxBytes: REBUILD_READ_BYTES, atLeastOneBatch: true };
       const slice = stream.tryRead(at, limits) ?? (await stream.read(at, limits));
       try {
-        if (slice.sizeBytes === 0) break;
+        // Unreadable is not absent: producer state without these batches would take duplicates for new ones.
+        if (slice.sizeBytes === 0) throw unreadable(log, at, stream.nextOffset);
         const bytes = await copySlice(slice);
         forEachBatch(bytes, viewOf(bytes), (batch) => {
           log.replayBatch(batch, nowMs);
@@ -215,4 +205,13 @@ export class PartitionRegistry {
       this.#scheduleExpiry();
     });
   }
+}
+
+function unreadable(log: PartitionLog, fromOffset: number, endOffset: number): Trouble {
+  return new Trouble({
+    code: "partition-unreadable",
+    message: `partition ${log.topicId}-${log.partition}: nothing can be read at offset ${fromOffset}, below its end ${endOffset}`,
+    retryable: true,
+    remedy: "It is tried again; the partition stays closed until then.",
+  });
 }

@@ -46,6 +46,7 @@ export const EVENTS = {
   "wal.failed": "WAL writes failed for too long: nothing is acknowledged any more, the process ends with code 70.",
   "partition.opened": "A partition log is open (debug).",
   "partition.closed": "A partition log was closed, with the reason.",
+  "partition.opening-recovered": "Opening what recovery found takes longer than two seconds: how many are open, and how many fail.",
   "partition.open-failed": "A partition log could not be opened; the next request tries again.",
   "fetch.read-failed": "Records could not be read for a Fetch; the client got a retriable error.",
   "list-offsets.read-failed": "Records could not be read for a ListOffsets; the client got a retriable error.",

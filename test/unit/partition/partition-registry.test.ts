@@ -11,7 +11,7 @@ import {
   type ProduceResponse,
 } from "../../../src/protocol/messages/produce.ts";
 import { ApiHarness } from "../support/api-harness.ts";
-import { FakeStorage } from "../support/fake-storage.ts";
+import { FakeStorage, type FakeStream } from "../support/fake-storage.ts";
 import { makeBatch } from "../support/record-batches.ts";
 import { tableCrc32c } from "../support/table-crc32c.ts";
 
@@ -62,6 +62,22 @@ describe("opening", () => {
     expect((await send(api, -1, -1))?.code).toBe(ErrorCodes.NOT_LEADER_OR_FOLLOWER);
     api.storage.readCheckpoint = original;
     expect(await send(api, -1, -1)).toEqual({ code: 0, offset: 0 });
+  });
+
+  test("batches that cannot be read below the end are not taken for none: it stays closed, and is tried again", async () => {
+    const { api, topicId } = harness();
+    await send(api, 7, 0);
+    const again = restart(api);
+    const openStream = api.storage.openStream.bind(api.storage);
+    api.storage.openStream = (id, options) => {
+      const stream = openStream(id, options) as FakeStream;
+      stream.nextOffset += 3;
+      return stream;
+    };
+    await expect(again.partitions.open(topicId, 0)).rejects.toMatchObject({ code: "partition-unreadable", retryable: true });
+    expect(api.storage.streams.size).toBe(0);
+    api.storage.openStream = openStream;
+    expect(await again.partitions.open(topicId, 0)).toBeInstanceOf(PartitionLog);
   });
 
   test("a topic deleted, or a term that moved on, while it opens", async () => {
