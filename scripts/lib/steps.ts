@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { localBinary, mustRun, repositoryRoot, run, ScriptFailure, tryCapture } from "./process.ts";
 import { hashInputs, isCurrent, type Step, writeStamp } from "./stamp.ts";
 
-export const minimumRust = "1.88";
+export const minimumRust = "1.89";
 const rustMissing = `cargo was not found; install Rust >= ${minimumRust} (https://rustup.rs) and run this again`;
 
 /** Throws ScriptFailure with one clear line when there is no cargo, or one that is too old for the addon's crates. */
