@@ -41,7 +41,7 @@ function runThrough(
 }
 
 async function runNative(): Promise<Outcome> {
-  const { output, exitCode } = await runThrough("cargo", ["test", "--release", "-j2"], join(repositoryRoot, "native"));
+  const { output, exitCode } = await runThrough("cargo", ["test", "-j2"], join(repositoryRoot, "native"));
   return { counts: parseCargoOutput(output), exitCode };
 }
 
