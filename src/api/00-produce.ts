@@ -66,6 +66,8 @@ interface Produce {
 
 export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceResponse> {
   readonly kind = "pipelined";
+  /** Batches are copied into the ring before the answer; strings and ids are copies. */
+  readonly isFrameFreeAfterAnswer = true;
   readonly api = produceApi;
   readonly minVersion = 3;
   readonly maxVersion = 13;

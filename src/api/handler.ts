@@ -41,6 +41,11 @@ export interface PipelinedHandler<Request, Response> {
   readonly api: ApiDefinition<Request, Response>;
   readonly minVersion: number;
   readonly maxVersion: number;
+  /**
+   * True: once the answer has settled nothing refers to the request's frame, also not the answer, so its memory is used again at once.
+   * Only where a test poisons the frame.
+   */
+  readonly isFrameFreeAfterAnswer?: boolean;
   /** `request`'s frame belongs to the handler until the answer settles; records may be patched in place. */
   begin(
     request: Request,

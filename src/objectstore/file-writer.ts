@@ -1,6 +1,6 @@
 /**
  * Writes one new file durably. Large contents go past the page cache (O_DIRECT): copying a segment object into fresh cache pages costs several times the
- * write itself and what was just uploaded is read from ring or WAL, not from here. A file system that refuses
+ * write itself, and what was just uploaded is read from ring or WAL, not from here. A file system that refuses
  * O_DIRECT, or memory that is not aligned, gets an ordinary write of the same bytes.
  */
 import { constants as fsConstants } from "node:fs";

@@ -8,12 +8,15 @@
  */
 import { readFileSync } from "node:fs";
 import type { Socket, TCPSocketListener } from "bun";
+import { freeNow } from "../base/buffer-pool.ts";
 import { Trouble } from "../base/trouble.ts";
 import { closeDescriptor, duplicateDescriptor, setBacklog } from "./libc.ts";
 import type { AcceptEvents, ConnectionEvents, ListenOptions, Transport, TransportConnection, TransportListener } from "./transport.ts";
 
 /** Descriptors kept free for object store requests (the runtime makes at most 256 at once), the WAL, files. */
 const RESERVED_DESCRIPTORS_MAX = 320;
+/** Smaller chunks are left to the garbage collector, which frees many at once. */
+const RECYCLED_FROM_BYTES = 16 * 1024;
 const KEEP_ALIVE_DELAY_MS = 60_000;
 
 interface SocketState {
@@ -114,6 +117,10 @@ class BunConnection implements TransportConnection {
 
   resume(): void {
     this.socket.resume();
+  }
+
+  recycle(chunk: Uint8Array): void {
+    if (chunk.length >= RECYCLED_FROM_BYTES) freeNow(chunk);
   }
 
   close(): void {

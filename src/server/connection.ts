@@ -8,7 +8,7 @@ import type { ConnectionView } from "../api/handler.ts";
 import { assert } from "../base/assert.ts";
 import type { BudgetWait } from "../base/byte-budget.ts";
 import type { Output } from "../protocol/writer.ts";
-import type { RoutedRequest } from "./dispatcher.ts";
+import type { Rejection, RoutedRequest } from "./dispatcher.ts";
 import { FrameCutter } from "./frame-cutter.ts";
 import { MemoryLease } from "./memory-gate.ts";
 import { OutputQueue } from "./output-queue.ts";
@@ -44,6 +44,8 @@ export class Connection implements ConnectionEvents, ConnectionView {
   /** Chunks not cut yet, the first from `cutter.position` on. More than one only when the transport delivers after `pause`. */
   private readonly chunks: Uint8Array[] = [];
   private chunkLease: MemoryLease | undefined;
+  /** A frame of the first chunk may be referred to after its answer. */
+  private isChunkKept = false;
   private gatheringLease: MemoryLease | undefined;
   private budgetWait: BudgetWait | undefined;
   private heldBytes = 0;
@@ -63,7 +65,7 @@ export class Connection implements ConnectionEvents, ConnectionView {
     this.remoteAddress = transport.remoteAddress;
     this.transport = transport;
     this.shared = shared;
-    this.cutter = new FrameCutter(shared.limits.maxFrameBytes);
+    this.cutter = new FrameCutter(shared.limits.maxFrameBytes, shared.frameBuffers);
     this.lastActivityMs = shared.clock.monotonicMs();
     this.progressMarkMs = this.lastActivityMs;
     this.output = new OutputQueue(transport, shared.staging, (error) => this.loaded(error));
@@ -175,7 +177,7 @@ export class Connection implements ConnectionEvents, ConnectionView {
           this.cutter.beginGathering();
         });
       case "frame":
-        return step.isInPlace ? this.takeInPlace(chunk, step.frame) : this.takeGathered(step.frame);
+        return step.gatheredIn === undefined ? this.takeInPlace(chunk, step.frame) : this.takeGathered(step.frame, step.gatheredIn);
     }
   }
 
@@ -183,26 +185,30 @@ export class Connection implements ConnectionEvents, ConnectionView {
   private takeInPlace(chunk: Uint8Array, frame: Uint8Array): boolean {
     const take = (lease: MemoryLease): void => {
       this.chunkLease = lease;
-      this.take(frame, lease.retain());
+      const request = this.shared.dispatcher.route(frame);
+      if (!leavesNothing(request)) this.isChunkKept = true;
+      this.take(request, lease.retain());
     };
     if (this.chunkLease === undefined) return this.claim(chunk.length, take);
     take(this.chunkLease);
     return true;
   }
 
-  private takeGathered(frame: Uint8Array): boolean {
+  private takeGathered(frame: Uint8Array, buffer: Buffer): boolean {
     const lease = this.gatheringLease;
     assert(lease !== undefined, "a frame was gathered without a lease");
     this.gatheringLease = undefined;
     if (this.shared.gate.isPressing) this.setPressure(true);
-    this.take(frame, lease);
+    const request = this.shared.dispatcher.route(frame);
+    if (leavesNothing(request)) lease.onReleased(() => this.shared.frameBuffers.give(buffer));
+    this.take(request, lease);
     return true;
   }
 
-  private take(frame: Uint8Array, lease: MemoryLease): void {
+  private take(request: RoutedRequest | Rejection, lease: MemoryLease): void {
     this.progressBytes = 0;
     this.progressMarkMs = this.lastActivityMs;
-    this.line.add(this.shared.dispatcher.route(frame), lease);
+    this.line.add(request, lease);
   }
 
   /** True when claimed at once; else the connection waits its turn and goes on by itself. */
@@ -229,9 +235,15 @@ export class Connection implements ConnectionEvents, ConnectionView {
     return this.line.length < this.shared.limits.maxPendingRequests && this.output.privateBytes < OUTPUT_HIGH_WATER_BYTES;
   }
 
+  /** The chunk's memory goes back at once when no frame lies in it, or when all that do are done with; else to the garbage collector. */
   private dropChunk(): void {
-    this.chunks.shift();
+    const chunk = this.chunks.shift();
     this.cutter.position = 0;
+    if (chunk !== undefined && !this.isChunkKept) {
+      if (this.chunkLease === undefined) this.transport.recycle?.(chunk);
+      else this.chunkLease.onReleased(() => this.transport.recycle?.(chunk));
+    }
+    this.isChunkKept = false;
     this.chunkLease?.release();
     this.chunkLease = undefined;
   }
@@ -335,4 +347,9 @@ export class Connection implements ConnectionEvents, ConnectionView {
     this.shared.forget(this);
     this.closing.abort(new Error("the connection was closed"));
   }
+}
+
+/** Nothing of the request's frame is referred to once its answer has settled. */
+function leavesNothing(request: RoutedRequest | Rejection): boolean {
+  return request.kind === "routed" && request.handler.kind === "pipelined" && request.handler.isFrameFreeAfterAnswer === true;
 }

@@ -3,6 +3,7 @@
  */
 import type { ApiHandler } from "../api/handler.ts";
 import { AssertionFailure } from "../base/assert.ts";
+import { BufferPool } from "../base/buffer-pool.ts";
 import type { Clock, TimerHandle } from "../base/clock.ts";
 import { Trouble } from "../base/trouble.ts";
 import type { ListenerConfig } from "../config/config.ts";
@@ -36,6 +37,9 @@ export interface KafkaServerOptions {
 
 /** Connections are looked at this often for idleness and stalled frames. */
 const SWEEP_MS = 1000;
+/** Free frame buffers kept at most; and for how long nobody must have used one before they are given up. */
+const RETAINED_FRAME_BYTES = 32 * 1024 * 1024;
+const FRAME_BUFFERS_IDLE_MS = 2_000;
 
 export class KafkaServer {
   private readonly options: KafkaServerOptions;
@@ -74,6 +78,11 @@ export class KafkaServer {
       this.pausedListeners.size > 0 ? 1 : 0,
     );
     metrics.observedGauge("weir_request_memory_used_bytes", "Request bytes charged to the budget.", () => this.gate.budget.usedBytes);
+    metrics.observedGauge(
+      "weir_frame_buffers_free_bytes",
+      "Free buffers kept for requests to come.",
+      () => this.shared.frameBuffers.freeBytes,
+    );
     metrics.observedGauge("weir_request_memory_waiting", "Connections that wait for request memory.", () => this.gate.budget.waitingCount);
     this.shared = {
       clock,
@@ -81,6 +90,11 @@ export class KafkaServer {
       gate: this.gate,
       dispatcher: this.dispatcher,
       isServing: false,
+      frameBuffers: new BufferPool({
+        clock,
+        retainedBytes: Math.min(RETAINED_FRAME_BYTES, options.requestMemoryBytes),
+        idleMs: FRAME_BUFFERS_IDLE_MS,
+      }),
       staging: new Uint8Array(STAGING_BYTES),
       metrics: {
         receivedBytes: metrics.counter("weir_network_received_bytes_total", "Bytes read from clients."),

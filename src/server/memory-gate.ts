@@ -48,11 +48,17 @@ export class MemoryLease {
   private readonly budget: ByteBudget;
   private readonly bytes: number;
   private references = 1;
+  private whenReleased: (() => void) | undefined;
 
   /** `bytes` are claimed already. */
   constructor(budget: ByteBudget, bytes: number) {
     this.budget = budget;
     this.bytes = bytes;
+  }
+
+  /** Called once, when the last reference is gone: nothing of the bytes is needed any more. */
+  onReleased(callback: () => void): void {
+    this.whenReleased = callback;
   }
 
   retain(): this {
@@ -62,6 +68,8 @@ export class MemoryLease {
 
   release(): void {
     this.references--;
-    if (this.references === 0) this.budget.release(this.bytes);
+    if (this.references > 0) return;
+    this.whenReleased?.();
+    this.budget.release(this.bytes);
   }
 }

@@ -1,4 +1,5 @@
 /** What all connections of a server share. */
+import type { BufferPool } from "../base/buffer-pool.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Counter } from "../telemetry/telemetry.ts";
 import type { Connection } from "./connection.ts";
@@ -25,6 +26,8 @@ export interface ServerShared {
   readonly dispatcher: Dispatcher;
   readonly gate: MemoryGate;
   readonly limits: ConnectionLimits;
+  /** For frames that span chunks. */
+  readonly frameBuffers: BufferPool;
   /** Where answers are gathered before a write; holds nothing between calls. */
   readonly staging: Uint8Array;
   readonly metrics: {

@@ -10,6 +10,8 @@ export interface TransportConnection {
   /** No `data` until `resume`. */
   pause(): void;
   resume(): void;
+  /** A chunk that `data` brought is not needed any more, nor is any view of it: its memory may be used again now. Without it, and for chunks that are not handed back, the garbage collector does that. */
+  recycle?(chunk: Uint8Array): void;
   /** Ends the stream after what was taken by `write`. */
   close(): void;
   /** Ends it at once; what was taken may be lost. */
@@ -18,7 +20,7 @@ export interface TransportConnection {
 
 /** What the owner of a connection is told. None of it is called from inside `accept`, `write` or `close`. */
 export interface ConnectionEvents {
-  /** The chunk belongs to the receiver. */
+  /** The chunk belongs to the receiver, who may hand it back early (`recycle`). */
   data(chunk: Uint8Array): void;
   drained(): void;
   /** Once, whoever closed it; nothing comes after. */

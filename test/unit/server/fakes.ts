@@ -1,5 +1,6 @@
 /** A virtual world for the server's tests: a clock that moves by hand, sockets without a network, two small APIs. */
 import type { ApiHandler, PipelinedHandler, SerialHandler } from "../../../src/api/handler.ts";
+import { BufferPool, POISON_BYTE } from "../../../src/base/buffer-pool.ts";
 import type { ByteSource } from "../../../src/base/byte-source.ts";
 import type { Clock, TimerHandle } from "../../../src/base/clock.ts";
 import type { ApiDefinition, Records } from "../../../src/protocol/api-definition.ts";
@@ -64,6 +65,14 @@ export class FakeSocket implements TransportConnection {
   isPaused = false;
   state: "open" | "closed" | "terminated" = "open";
   readonly writes: Buffer[] = [];
+  /** Bytes of chunks handed back. */
+  recycledBytes = 0;
+
+  /** What reads the chunk after this reads poison. */
+  recycle(chunk: Uint8Array): void {
+    this.recycledBytes += chunk.length;
+    chunk.fill(POISON_BYTE);
+  }
 
   write(bytes: Uint8Array): number {
     const taken = Math.min(bytes.length, this.room);
@@ -120,8 +129,8 @@ export function serialHandler(handle: SerialHandler<TestRequest, TestResponse>["
   return { kind: "serial", api: testApi(key, key === 18 ? "ApiVersions" : "Serial"), minVersion: 0, maxVersion: 3, handle };
 }
 
-export function pipelinedHandler(begin: PipelinedHandler<TestRequest, TestResponse>["begin"]): ApiHandler {
-  return { kind: "pipelined", api: testApi(PIPELINED_KEY, "Pipelined"), minVersion: 0, maxVersion: 3, begin };
+export function pipelinedHandler(begin: PipelinedHandler<TestRequest, TestResponse>["begin"], isFrameFreeAfterAnswer = false): ApiHandler {
+  return { kind: "pipelined", api: testApi(PIPELINED_KEY, "Pipelined"), minVersion: 0, maxVersion: 3, begin, isFrameFreeAfterAnswer };
 }
 
 export function frameOf(key: number, version: number, correlationId: number, payload: Uint8Array, clientId = "test"): Buffer {
@@ -185,6 +194,7 @@ export class FakeSource implements ByteSource {
 export interface TestServer {
   readonly clock: ManualClock;
   readonly gate: MemoryGate;
+  readonly frameBuffers: BufferPool;
   readonly closes: { readonly reason: CloseReason; readonly message: string; readonly clientId: string | null }[];
   readonly failures: unknown[];
   connect(): { readonly socket: FakeSocket; readonly connection: Connection };
@@ -201,6 +211,7 @@ export function makeServer(handlers: readonly ApiHandler[], limits: Partial<Conn
   const clock = new ManualClock();
   const metrics = new PrometheusMetrics();
   const gate = new MemoryGate(memoryBytes);
+  const frameBuffers = new BufferPool({ clock, retainedBytes: 8_000_000, idleMs: 1000, poisonReleased: true });
   const dispatcher = new Dispatcher(clock, metrics);
   dispatcher.setHandlers(handlers);
   const closes: { reason: CloseReason; message: string; clientId: string | null }[] = [];
@@ -211,6 +222,7 @@ export function makeServer(handlers: readonly ApiHandler[], limits: Partial<Conn
     dispatcher,
     isServing: true,
     limits: { ...TEST_LIMITS, ...limits },
+    frameBuffers,
     staging: new Uint8Array(256 * 1024),
     metrics: {
       receivedBytes: metrics.counter("received_total", "test"),
@@ -225,6 +237,7 @@ export function makeServer(handlers: readonly ApiHandler[], limits: Partial<Conn
   return {
     clock,
     gate,
+    frameBuffers,
     closes,
     failures,
     connect: () => {

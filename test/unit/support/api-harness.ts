@@ -2,6 +2,7 @@
 import type { ApiHandler, ConnectionView, RequestContext } from "../../../src/api/handler.ts";
 import { createApiHandlers } from "../../../src/api/registry.ts";
 import type { ApiServices } from "../../../src/api/services.ts";
+import { POISON_BYTE } from "../../../src/base/buffer-pool.ts";
 import { GroupCoordinator } from "../../../src/group/group-coordinator.ts";
 import { FetchWaiters } from "../../../src/partition/fetch-waiters.ts";
 import { PartitionRegistry } from "../../../src/partition/partition-registry.ts";
@@ -79,12 +80,16 @@ export class ApiHarness {
     return await handler.begin(request, this.context(apiVersion)).answer;
   }
 
-  /** As `call`, with request and answer through the wire: what a client of that version would see. No record references. */
+  /** As `call`, with request and answer through the wire: what a client of that version would see. No record references. A frame that
+   * the handler calls free is poisoned before the answer is encoded. */
   async callOverWire<Response>(key: number, request: unknown, apiVersion: number): Promise<Response> {
-    const { api } = this.handler(key);
+    const handler = this.handler(key);
+    const { api } = handler;
     const sent = new Writer();
     api.writeRequest(sent, request, apiVersion);
-    const answer = await this.call(key, api.readRequest(new Reader(sent.toBytes()), apiVersion), apiVersion);
+    const frame = sent.toBytes();
+    const answer = await this.call(key, api.readRequest(new Reader(frame), apiVersion), apiVersion);
+    if (handler.kind === "pipelined" && handler.isFrameFreeAfterAnswer === true) frame.fill(POISON_BYTE);
     const received = new Writer();
     api.writeResponse(received, answer, apiVersion);
     const reader = new Reader(received.toBytes());
