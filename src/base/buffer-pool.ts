@@ -22,7 +22,7 @@ export interface BufferPoolOptions {
 
 export class BufferPool {
   readonly #options: BufferPoolOptions;
-  readonly #free: Buffer[] = [];
+  readonly #free: Uint8Array[] = [];
   #freeBytes = 0;
   #uses = 0;
   #isWatched = false;
@@ -35,22 +35,22 @@ export class BufferPool {
     return this.#freeBytes;
   }
 
-  /** At least `minBytes` long, at most twice that or the step above it; holds anything. */
-  take(minBytes: number): Buffer {
+  /** At least `minBytes` long, at most twice that or the step above it; holds anything. Not a Buffer, whose `slice` would not copy. */
+  take(minBytes: number): Uint8Array {
     this.#uses += 1;
     const wanted = roundUp(minBytes);
     for (let index = this.#free.length - 1; index >= 0; index--) {
-      const buffer = this.#free[index] as Buffer;
+      const buffer = this.#free[index] as Uint8Array;
       if (buffer.length < minBytes || buffer.length > 2 * wanted) continue;
       this.#free.splice(index, 1);
       this.#freeBytes -= buffer.length;
       return buffer;
     }
-    return Buffer.allocUnsafeSlow(wanted);
+    return new Uint8Array(Buffer.allocUnsafeSlow(wanted).buffer);
   }
 
   /** `buffer` came from `take`; neither it nor a view of it is read or written by the caller after this. */
-  give(buffer: Buffer): void {
+  give(buffer: Uint8Array): void {
     this.#uses += 1;
     if (this.#options.poisonReleased === true) buffer.fill(POISON_BYTE);
     if (this.#freeBytes + buffer.length > this.#options.retainedBytes) {

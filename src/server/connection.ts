@@ -194,7 +194,7 @@ export class Connection implements ConnectionEvents, ConnectionView {
     return true;
   }
 
-  private takeGathered(frame: Uint8Array, buffer: Buffer): boolean {
+  private takeGathered(frame: Uint8Array, buffer: Uint8Array): boolean {
     const lease = this.gatheringLease;
     assert(lease !== undefined, "a frame was gathered without a lease");
     this.gatheringLease = undefined;

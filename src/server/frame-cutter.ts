@@ -13,7 +13,7 @@ const GROWTH_FACTOR = 4;
 
 export type CutStep =
   /** A frame. `gatheredIn`: the pool's buffer that it lies in; undefined: it is a view of the chunk. */
-  | { readonly kind: "frame"; readonly frame: Uint8Array; readonly gatheredIn: Buffer | undefined }
+  | { readonly kind: "frame"; readonly frame: Uint8Array; readonly gatheredIn: Uint8Array | undefined }
   /** The chunk is used up. */
   | { readonly kind: "more" }
   /** The frame spans chunks: claim `bytes`, call `beginGathering`, then step again. */
@@ -32,7 +32,7 @@ export class FrameCutter {
   private header = 0;
   /** Of the frame that has begun; -1 when its length is not known yet. */
   private frameBytes = -1;
-  private gathered: Buffer | undefined;
+  private gathered: Uint8Array | undefined;
   private gatheredBytes = 0;
 
   constructor(maxFrameBytes: number, buffers: BufferPool) {

@@ -69,7 +69,8 @@ export class FakeStream implements Stream {
 
   append(input: AppendInput, _reservation: Reservation): void {
     if (input.baseOffset !== this.nextOffset) throw new Error(`append at ${input.baseOffset}, expected ${this.nextOffset}`);
-    const bytes = input.source.slice(input.start, input.end);
+    // Not slice: of a Buffer that would be a view.
+    const bytes = new Uint8Array(input.source.subarray(input.start, input.end));
     this.batches.push({ baseOffset: input.baseOffset, lastOffset: input.lastOffset, maxTimestampMs: input.maxTimestampMs, bytes });
     this.nextOffset = input.lastOffset + 1;
   }
