@@ -11,7 +11,7 @@ import type { PartitionRegistry } from "../partition/partition-registry.ts";
 import type { RecoveredOpening } from "../partition/recovered-opening.ts";
 import type { KafkaServer } from "../server/kafka-server.ts";
 import type { LocalStorage } from "../storage/local-storage.ts";
-import type { DamageReport, Wal } from "../storage/wal/wal.ts";
+import type { Wal } from "../storage/wal/wal.ts";
 import type { World } from "./world.ts";
 
 export interface BrokerParts {
@@ -27,7 +27,6 @@ export interface BrokerParts {
   readonly waiters: FetchWaiters;
   readonly server: KafkaServer;
   readonly http: HttpServer | undefined;
-  readonly damage: DamageReport | undefined;
   readonly handlers: readonly ApiHandler[];
 }
 
@@ -100,7 +99,8 @@ export class Broker {
     if (storeTrouble !== undefined) problems.push(`uploads wait for the object store: ${storeTrouble.message}`);
     const { count, trouble } = this.parts.recovered.left;
     if (count > 0) problems.push(`${count} recovered partitions are not open yet${trouble === undefined ? "" : `: ${trouble.message}`}`);
-    if (this.parts.damage !== undefined) problems.push("the WAL is damaged: see wal.damaged in the log");
+    const held = this.parts.storage.heldStreamCount;
+    if (held > 0) problems.push(`the WAL is damaged, and ${held} partitions are held: see wal.damaged in the log`);
     return problems;
   }
 

@@ -19,6 +19,7 @@ import type { BrokerMetadata } from "../controller/broker-metadata.ts";
 import { type OpenClusterOptions, type OpenedCluster, openClusterMetadata } from "../controller/open-cluster-metadata.ts";
 import { GroupCoordinator } from "../group/group-coordinator.ts";
 import { type FoundClusterId, findClusterId } from "../metadata/cluster-id.ts";
+import type { ImageView } from "../metadata/cluster-metadata.ts";
 import type { ObjectStore } from "../objectstore/object-store.ts";
 import { probeConditionalWrites } from "../objectstore/probe-store.ts";
 import { ScopedStore } from "../objectstore/scoped-store.ts";
@@ -31,7 +32,7 @@ import { TopicRulesCache } from "../partition/topic-rules.ts";
 import { decompress } from "../protocol/compression.ts";
 import { KafkaServer } from "../server/kafka-server.ts";
 import { LocalStorage } from "../storage/local-storage.ts";
-import type { Lsn, WalPosition } from "../storage/types.ts";
+import type { Lsn, StreamId, WalPosition } from "../storage/types.ts";
 import { makeObjectKeys } from "../storage/upload/object-keys.ts";
 import { readHeader } from "../storage/wal/header-store.ts";
 import { formatWal, openWal } from "../storage/wal/open-wal.ts";
@@ -259,12 +260,23 @@ interface AssembleStep {
   readonly wasKnown: boolean;
 }
 
+function* listOwnStreams(image: ImageView, nodeId: number): Generator<StreamId> {
+  for (const { topicId, partitionCount } of image.topics()) {
+    for (let partition = 0; partition < partitionCount; partition++) {
+      if (image.getPartition(topicId, partition)?.ownerNodeId === nodeId) yield { topicId, partition };
+    }
+  }
+}
+
 function assemble({ config, world, store, clusterStore, metadata, opened, server, http, wasKnown }: AssembleStep): BrokerParts {
   const { wal, recovered, damage } = opened;
+  const { image } = metadata;
   const storage = new LocalStorage({
     ...world,
     wal,
     recovered,
+    damage,
+    listStreams: () => listOwnStreams(image, config.nodeId),
     store: clusterStore,
     committedPosition: committedPosition(metadata, wasKnown),
     commits: metadata,
@@ -314,7 +326,6 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
     waiters,
     server,
     http,
-    damage,
     handlers: createApiHandlers(services),
   };
 }

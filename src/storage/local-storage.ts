@@ -15,6 +15,7 @@ import type { CommittedRangesPort, ObjectCommitPort } from "./ports.ts";
 import { type Crc32c, SEGMENT_TAIL_BYTES, segmentDamaged } from "./segment/segment-format.ts";
 import type { OpenStreamOptions, Storage, StorageState } from "./storage.ts";
 import { CatchUpReader } from "./stream/catch-up-reader.ts";
+import { DamageHold } from "./stream/damage-hold.ts";
 import { LocalStream } from "./stream/local-stream.ts";
 import { ObjectReader } from "./stream/object-reader.ts";
 import { RecoveredTails } from "./stream/recovered-tails.ts";
@@ -26,12 +27,16 @@ import { EndlessRetry } from "./upload/endless-retry.ts";
 import type { MakeObjectKey } from "./upload/object-keys.ts";
 import { type IsBatchCompressed, PartBuilder } from "./upload/part-builder.ts";
 import { Uploader } from "./upload/uploader.ts";
-import type { RecoveredEntry, Wal } from "./wal/wal.ts";
+import type { DamageReport, RecoveredEntry, Wal } from "./wal/wal.ts";
 
 export interface LocalStorageOptions {
   readonly wal: Wal;
   /** From `openWal`, in LSN order. */
   readonly recovered: readonly RecoveredEntry[];
+  /** From `openWal`; undefined: the WAL is whole. */
+  readonly damage?: DamageReport | undefined;
+  /** All streams that were this broker's when the WAL was opened; asked for only when it is damaged. */
+  readonly listStreams: () => Iterable<StreamId>;
   /** What the metadata log holds for this WAL; undefined: nothing yet. */
   readonly committedPosition: WalPosition | undefined;
   readonly store: ObjectStore;
@@ -63,6 +68,7 @@ export class LocalStorage implements Storage {
   private readonly wal: Wal;
   private readonly ranges: CommittedRangesPort;
   private readonly releases = new ReleaseTracker();
+  private readonly damageHold: DamageHold;
   private readonly recovered: RecoveredTails;
   private readonly retained: RetainedTails;
   private readonly cache: SegmentCache;
@@ -85,7 +91,9 @@ export class LocalStorage implements Storage {
     const { wal, metrics } = options;
     this.wal = wal;
     this.ranges = options.ranges;
-    this.recovered = new RecoveredTails(options.recovered, options.ranges);
+    const { damage, recovered } = options;
+    this.damageHold = new DamageHold(damage, recovered, damage === undefined ? [] : options.listStreams());
+    this.recovered = new RecoveredTails(recovered, options.ranges, this.damageHold);
     this.retained = new RetainedTails(wal, options.maxRetainedBatches ?? 1_000_000);
     this.sliceBudget = new MemoryBudget(Math.max(Math.floor(options.catchUpMemoryBytes / 2), 1));
     this.loadBudget = new MemoryBudget(Math.max(Math.floor(options.catchUpMemoryBytes / 4), 1));
@@ -141,6 +149,8 @@ export class LocalStorage implements Storage {
       return { kind: "failed", reason: `uploads have stopped: ${this.uploadFailure}` };
     if (kind !== "full") return reason === undefined ? { kind } : { kind, reason };
     const trouble = this.storeTrouble;
+    if (this.heldStreamCount > 0)
+      return { kind: "wal-full", reason: `the WAL is damaged and keeps its place for ${this.heldStreamCount} held streams` };
     return {
       kind: "wal-full",
       reason: trouble === undefined ? "appends wait for uploads" : `appends wait for uploads: ${trouble.message}`,
@@ -150,6 +160,11 @@ export class LocalStorage implements Storage {
   /** The trouble (of the store, the metadata log, or the device at reading) that uploads are waiting out at present. */
   get storeTrouble(): Trouble | undefined {
     return this.retry.trouble ?? this.walRetry.trouble;
+  }
+
+  /** Streams that are not opened because the WAL is damaged where records of theirs may have lain. */
+  get heldStreamCount(): number {
+    return this.damageHold.size;
   }
 
   /** M12: bytes of private memory held by reads and uploads; 0 when every slice was released and no upload is under way. */
@@ -218,7 +233,7 @@ export class LocalStorage implements Storage {
     return this.recovered.getStreams();
   }
 
-  /** The metadata log, read to its end after the fence, does not know the topic: what the WAL holds of it need not be kept. */
+  /** The metadata log, read to its end after the fence, does not know the topic: what the WAL holds of it, or has lost, need not be kept. */
   dropRecovered(id: StreamId): void {
     this.recovered.drop(id);
     this.uploader.noteWalPressure();

@@ -29,7 +29,10 @@ export interface Storage {
   openStream(id: StreamId, options: OpenStreamOptions): Stream;
   closeStream(id: StreamId): void;
 
-  /** Streams that the recovery scan found data of (above their committed end), for opening them first. */
+  /**
+   * Streams that the recovery scan found data of (above their committed end), for opening them first; and those that a damaged WAL holds back, whose
+   * `openStream` throws Trouble "stream-damaged".
+   */
   getRecoveredStreams(): readonly StreamId[];
 
   /** Resolves when everything appended so far is durable and released (strictly in LSN order). Rejects with a Trouble when storage has failed. */

@@ -1,12 +1,13 @@
 /**
  * What the recovery scan found, until each stream's owner opens it (or the caller says that nobody ever will). While a stream waits here, the WAL's
- * committed position must not pass it.
+ * committed position must not pass it. The same holds for streams of which a damaged WAL may have lost entries (`damage-hold.ts`).
  */
 import { Trouble } from "../../base/trouble.ts";
 import type { CommittedRangesPort } from "../ports.ts";
 import type { OpenStreamOptions } from "../storage.ts";
 import { type StreamId, type StreamKey, streamKey } from "../types.ts";
 import { BATCH_ENTRY_KIND, type RecoveredEntry } from "../wal/wal.ts";
+import type { DamageHold } from "./damage-hold.ts";
 import { StreamLog } from "./stream-log.ts";
 
 export class RecoveredTails {
@@ -14,7 +15,10 @@ export class RecoveredTails {
   /** Streams with entries above their committed end. */
   private readonly waiting = new Map<StreamKey, StreamId>();
 
-  constructor(recovered: readonly RecoveredEntry[], ranges: CommittedRangesPort) {
+  private readonly damageHold: DamageHold;
+
+  constructor(recovered: readonly RecoveredEntry[], ranges: CommittedRangesPort, damageHold: DamageHold) {
+    this.damageHold = damageHold;
     for (const entry of recovered) {
       if (entry.kind !== BATCH_ENTRY_KIND) continue;
       const key = streamKey(entry.stream);
@@ -26,21 +30,24 @@ export class RecoveredTails {
   }
 
   get isEmpty(): boolean {
-    return this.waiting.size === 0;
+    return this.waiting.size === 0 && this.damageHold.size === 0;
   }
 
   getStreams(): readonly StreamId[] {
-    return [...this.waiting.values()];
+    const held = this.damageHold.getStreams().filter((id) => !this.waiting.has(streamKey(id)));
+    return [...this.waiting.values(), ...held];
   }
 
   drop(id: StreamId): void {
-    this.entries.delete(streamKey(id));
-    this.waiting.delete(streamKey(id));
+    const key = streamKey(id);
+    this.entries.delete(key);
+    this.waiting.delete(key);
+    this.damageHold.drop(key);
   }
 
   /**
    * The stream with its recovered tail above the committed end. Entries below it are kept for reads. Throws Trouble "stream-damaged", and goes on holding
-   * the entries, when offsets are missing between committed end and tail or within the tail.
+   * the entries, when offsets are missing between committed end and tail or within the tail, or may be missing at its end.
    */
   open(id: StreamId, options: OpenStreamOptions): StreamLog {
     const key = streamKey(id);
@@ -56,6 +63,7 @@ export class RecoveredTails {
       log.index.push(entry.baseOffset, entry.lastOffset, entry.maxTimestampMs, entry.term, entry.location);
       expectedOffset = entry.lastOffset + 1;
     }
+    this.damageHold.refuse(key);
     log.nextOffset = Math.max(startOffset, expectedOffset ?? startOffset);
     log.durableEndOffset = log.nextOffset;
     const firstUncommitted = log.index.find(options.committedEndOffset);
@@ -73,6 +81,6 @@ function streamDamaged(key: StreamKey, expectedOffset: number, entry: RecoveredE
     code: "stream-damaged",
     message: `stream ${key}: the WAL holds offsets ${entry.baseOffset}-${entry.lastOffset} at LSN ${entry.location.lsn} where ${expectedOffset} must follow; what lies between is lost or damaged`,
     retryable: false,
-    remedy: "The partition is held as it is; run `weir wal verify` on the device.",
+    remedy: "the partition is held as it is: run `weir wal verify` on the device, and see docs/operations.md",
   });
 }

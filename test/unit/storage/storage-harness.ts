@@ -156,6 +156,8 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   const storage = new LocalStorage({
     wal: opened.wal,
     recovered: opened.recovered,
+    damage: opened.damage,
+    listStreams: () => [...metadata.partitions.values()].map(({ id }) => id),
     committedPosition: committed,
     store,
     commits: metadata,

@@ -1,8 +1,9 @@
 /** What the scan found: contiguity within the tail and against the committed end, and who keeps the WAL from moving on. */
 import { expect, test } from "bun:test";
+import { DamageHold } from "../../../../src/storage/stream/damage-hold.ts";
 import { RecoveredTails } from "../../../../src/storage/stream/recovered-tails.ts";
 import type { Lsn, StreamId } from "../../../../src/storage/types.ts";
-import type { RecoveredEntry } from "../../../../src/storage/wal/wal.ts";
+import type { DamageReport, RecoveredEntry } from "../../../../src/storage/wal/wal.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import { SeededRandom } from "../../support/seeded-random.ts";
 import { FakeMetadata, NO_CHECKPOINT, STREAM_A, STREAM_B } from "../storage-harness.ts";
@@ -12,11 +13,11 @@ function entry(stream: StreamId, baseOffset: number, lastOffset: number, lsn: nu
   return { stream, kind, term: 2, baseOffset, lastOffset, maxTimestampMs: 1, location, commitEndLsn: (lsn + 1) as Lsn };
 }
 
-function make(entries: readonly RecoveredEntry[], committedEnd: number): RecoveredTails {
+function make(entries: readonly RecoveredEntry[], committedEnd: number, gaps: DamageReport["gaps"] = []): RecoveredTails {
   const metadata = new FakeMetadata(new ManualClock(), new SeededRandom(1));
   metadata.add(STREAM_A, committedEnd);
   metadata.add(STREAM_B, 100);
-  return new RecoveredTails(entries, metadata);
+  return new RecoveredTails(entries, metadata, new DamageHold({ gaps, streams: [] }, entries, [STREAM_A, STREAM_B]));
 }
 
 const options = (committedEndOffset: number, logStartOffset = 0) => ({
