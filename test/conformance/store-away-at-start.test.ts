@@ -71,6 +71,38 @@ for (const kind of S3_SERVERS) {
         expect(await weir.stop()).toBe(0);
       }, 60_000);
 
+      test("a start asks little, proves conditional writes before it creates anything, and keeps to the cluster's folder", async () => {
+        using folder = new TemporaryFolder("requests");
+        const where = options(folder.path, "requests");
+        const kinds: string[][] = [];
+        for (const _ of ["new", "again"]) {
+          await proxy.post("/reset");
+          await using weir = await WeirProcess.start(where);
+          const clusterId = /clusterId=(\S+)/.exec(weir.log())?.[1] ?? "";
+          const below = `/${server.bucket}/requests/`;
+          const kindOf = (method: string, url: string): string => {
+            const { pathname, searchParams } = new URL(url, server.endpoint);
+            const key = searchParams.has("list-type")
+              ? (searchParams.get("prefix") ?? "").replace("requests/", "")
+              : pathname.slice(below.length);
+            expect([key, key === "weir.cluster" || key.startsWith(`${clusterId}/`)]).toEqual([key, true]);
+            return `${method} ${key
+              .replace(`${clusterId}/`, "")
+              .split("/")
+              .slice(0, 2)
+              .join("/")
+              .replace(/probe\/.*/, "probe")}`;
+          };
+          kinds.push((await proxy.requests()).map(({ method, url }) => kindOf(method, url)));
+          expect(await weir.stop()).toBe(0);
+        }
+        const probe = ["GET weir.cluster", "PUT probe", "PUT probe", "GET probe", "DELETE probe"];
+        expect(kinds[0]?.slice(0, 6)).toEqual([...probe, "PUT weir.cluster"]);
+        expect(kinds[1]?.slice(0, 5)).toEqual(probe);
+        expect(kinds[1]).not.toContain("PUT weir.cluster");
+        for (const requests of kinds) expect(requests.length).toBeLessThanOrEqual(20);
+      }, 60_000);
+
       test("SIGTERM ends the wait with exit code 0", async () => {
         using folder = new TemporaryFolder("away");
         await proxy.post(OUTAGE);

@@ -24,6 +24,8 @@ export interface FaultProxy extends AsyncDisposable {
   configure(config: Readonly<Record<string, unknown>>): Promise<void>;
   post(path: string): Promise<void>;
   stats(): Promise<Readonly<Record<string, unknown>>>;
+  /** The newest requests (at most 200) in order of arrival. */
+  requests(): Promise<readonly { readonly method: string; readonly url: string }[]>;
 }
 
 /** Why the server cannot run here; undefined when it can (the first use may build it, which takes minutes). */
@@ -85,6 +87,9 @@ export async function startFaultProxy(upstream: string, seed: number, config: Re
     },
     async stats() {
       return (await (await fetch(`${admin}/stats`)).json()) as Record<string, unknown>;
+    },
+    async requests() {
+      return (await (await fetch(`${admin}/log`)).json()) as { method: string; url: string }[];
     },
     async [Symbol.asyncDispose]() {
       proxy.kill();
