@@ -40,6 +40,11 @@ const tasks: Readonly<Record<string, (args: readonly string[]) => number | Promi
     return runScript("test.ts", args);
   },
   lint: (args) => runScript("lint.ts", args),
+  /** One seed of the simulator: `npm run sim -- --seed N [--minutes M] [--scenario NAME]`. */
+  sim: (args) => {
+    ensureAddon();
+    return runScript("sim.ts", args);
+  },
 };
 
 await runMain(async () => {

@@ -1,0 +1,40 @@
+/**
+ * npm run sim -- --seed N [--minutes M] [--scenario NAME] [--trace]
+ *
+ * Runs the whole server, its bucket, volume, network and clients under one seed. The last line is the verdict; exit code 1 on a finding.
+ */
+import { parseArgs } from "node:util";
+import { runSimulation } from "../test/sim/simulation.ts";
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string", default: "1" },
+    minutes: { type: "string" },
+    scenario: { type: "string" },
+    trace: { type: "boolean", default: false },
+  },
+});
+const seed = Number(values.seed);
+const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
+const startedMs = performance.now();
+const result = runSimulation({ seed, minutes, scenario: values.scenario, wantsTrace: values.trace });
+const tookMs = performance.now() - startedMs;
+
+const listOf = (counts: ReadonlyMap<string, number>): string =>
+  [...counts]
+    .sort(([a], [b]) => a.localeCompare(b))
+    .map(([name, count]) => `${name} ${count}`)
+    .join(", ");
+console.log(`scenario ${result.scenario}; ${(tookMs / 1000).toFixed(1)} s of one core`);
+console.log(`operations: ${listOf(result.operationsByKind)}`);
+console.log(`strikes: ${listOf(result.strikes)}`);
+console.log(`crash points: ${listOf(result.crashPoints)}`);
+if (result.findings.length > 0) {
+  console.log("what happened last:");
+  for (const line of result.recent.slice(-80)) console.log(`  ${line}`);
+  for (const { anomaly, detail } of result.findings) console.log(`${anomaly}: ${detail}`);
+  const more = `${minutes === undefined ? "" : ` --minutes ${minutes}`}${values.scenario === undefined ? "" : ` --scenario ${values.scenario}`}`;
+  console.log(`replay: npm run sim -- --seed ${seed}${more}`);
+}
+console.log(result.line);
+process.exit(result.findings.length === 0 ? 0 : 1);

@@ -1,0 +1,91 @@
+/** What may go wrong at present, and how often each kind of fault and crash point has struck. Rates are 0..1 per request. */
+export interface FaultRates {
+  /** 503: certainly not applied. */
+  storeUnavailable: number;
+  /** 409 to a createOnce. */
+  storeConflict: number;
+  storeLostReply: number;
+  storeLostRequest: number;
+  /** Applied up to seconds after the caller has given up. */
+  storeDelayed: number;
+  storeDuplicate: number;
+  storePartialList: number;
+  /** A bit flips in a data object on its way to the reader. */
+  storeBitFlip: number;
+  storeTail: number;
+  walError: number;
+  walStall: number;
+  /** A bit flips in what is read from the device. */
+  walBitFlip: number;
+  netReset: number;
+  netHalfOpen: number;
+  netTail: number;
+}
+
+export const CALM: Readonly<FaultRates> = {
+  storeUnavailable: 0,
+  storeConflict: 0,
+  storeLostReply: 0,
+  storeLostRequest: 0,
+  storeDelayed: 0,
+  storeDuplicate: 0,
+  storePartialList: 0,
+  storeBitFlip: 0,
+  storeTail: 0,
+  walError: 0,
+  walStall: 0,
+  walBitFlip: 0,
+  netReset: 0,
+  netHalfOpen: 0,
+  netTail: 0,
+};
+
+/** The background noise of a bad day; bursts and outages come on top. */
+export const STORMY: Readonly<FaultRates> = {
+  storeUnavailable: 0.02,
+  storeConflict: 0.02,
+  storeLostReply: 0.02,
+  storeLostRequest: 0.01,
+  storeDelayed: 0.02,
+  storeDuplicate: 0.03,
+  storePartialList: 0.3,
+  storeBitFlip: 0.01,
+  storeTail: 0.03,
+  walError: 0.003,
+  walStall: 0.002,
+  walBitFlip: 0.01,
+  netReset: 0.0005,
+  netHalfOpen: 0.0001,
+  netTail: 0.005,
+};
+
+/** Counts by name, in the order of first strike. */
+export class Strikes {
+  readonly counts = new Map<string, number>();
+  total = 0;
+
+  hit(kind: string): void {
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
+    this.total++;
+  }
+}
+
+export class Faults {
+  rates: FaultRates;
+  readonly strikes = new Strikes();
+  readonly crashPoints = new Strikes();
+  /** No request to the store is answered with anything but 503. */
+  isStoreDown = false;
+  /** Every write to the device fails. */
+  isDeviceFailing = false;
+
+  constructor(rates: FaultRates) {
+    this.rates = rates;
+  }
+
+  heal(): void {
+    this.rates = { ...CALM };
+    this.isStoreDown = false;
+    this.isDeviceFailing = false;
+  }
+}

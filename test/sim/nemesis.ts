@@ -1,0 +1,120 @@
+/** Breaks things on purpose, now and then, as the scenario weighs it. All its choices come from the seed. */
+import type { SeededRandom } from "../unit/support/seeded-random.ts";
+import type { Faults } from "./faults.ts";
+import type { Actions, Scenario } from "./scenarios.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { SimCluster } from "./sim-cluster.ts";
+import type { SimNetwork } from "./sim-network.ts";
+
+const HOUR_MS = 3_600_000;
+const MAX_EFFECTS_TO_CRASH = 400;
+
+export class Nemesis {
+  isOver = false;
+  private readonly scheduler: Scheduler;
+  private readonly random: SeededRandom;
+  private readonly faults: Faults;
+  private readonly network: SimNetwork;
+  private readonly cluster: SimCluster;
+  private readonly scenario: Scenario;
+
+  constructor(options: {
+    readonly scheduler: Scheduler;
+    readonly random: SeededRandom;
+    readonly faults: Faults;
+    readonly network: SimNetwork;
+    readonly cluster: SimCluster;
+    readonly scenario: Scenario;
+  }) {
+    this.scheduler = options.scheduler;
+    this.random = options.random;
+    this.faults = options.faults;
+    this.network = options.network;
+    this.cluster = options.cluster;
+    this.scenario = options.scenario;
+  }
+
+  start(): void {
+    if (this.isOver) return;
+    const delayMs = this.random.nextFloat() * 2 * this.scenario.everyMs;
+    this.scheduler.post(undefined, delayMs, "nemesis", () => {
+      if (this.isOver) return;
+      this.act(this.pick());
+      this.start();
+    });
+  }
+
+  stop(): void {
+    this.isOver = true;
+  }
+
+  private pick(): keyof Actions | undefined {
+    const weights = Object.entries(this.scenario.actions) as [keyof Actions, number][];
+    let left = this.random.nextFloat() * weights.reduce((sum, [, weight]) => sum + weight, 0);
+    for (const [action, weight] of weights) {
+      left -= weight;
+      if (left < 0) return action;
+    }
+    return undefined;
+  }
+
+  private act(action: keyof Actions | undefined): void {
+    const { cluster, random, faults } = this;
+    const process = cluster.current?.process;
+    if (action === undefined || process === undefined) return;
+    this.scheduler.remember(`nemesis: ${action}`);
+    switch (action) {
+      case "crashAtEffect":
+        return process.armCrash(1 + random.nextInt(MAX_EFFECTS_TO_CRASH), random.chance(50));
+      case "kill":
+        return process.kill("at rest");
+      case "drain":
+        this.hit("process.drain");
+        return cluster.drain();
+      case "pause":
+        this.hit("process.pause");
+        process.pause();
+        return this.later(this.seconds(0.05, 15), () => process.wake());
+      case "takeOver":
+        this.hit("process.takeover-of-paused");
+        return cluster.takeOver(this.seconds(0.5, 20));
+      case "storeOutage":
+        this.hit("store.outage");
+        faults.isStoreDown = true;
+        return this.later(random.chance(5) ? this.seconds(60, 300) : this.seconds(1, 20), () => {
+          faults.isStoreDown = false;
+        });
+      case "deviceErrors":
+        this.hit("wal.error-burst");
+        faults.isDeviceFailing = true;
+        return this.later(random.chance(10) ? this.seconds(30, 50) : this.seconds(0.1, 5), () => {
+          faults.isDeviceFailing = false;
+        });
+      case "partition":
+        this.hit("net.partition");
+        return this.network.cutOff(process.host, this.scheduler.nowMs + this.seconds(0.5, 20));
+      case "resets":
+        this.hit("net.resets");
+        return this.network.resetSome(1 + random.nextInt(4), (bound) => random.nextInt(bound));
+      case "clockJump":
+        this.hit("clock.jump");
+        cluster.wallOffsetMs += (random.nextFloat() * 2 - 1) * HOUR_MS;
+        process.wallOffsetMs = cluster.wallOffsetMs;
+        return;
+    }
+  }
+
+  private hit(kind: string): void {
+    this.faults.strikes.hit(kind);
+  }
+
+  private later(delayMs: number, run: () => void): void {
+    this.scheduler.post(undefined, delayMs, "nemesis.end", () => {
+      if (!this.isOver) run();
+    });
+  }
+
+  private seconds(from: number, to: number): number {
+    return 1000 * (from + this.random.nextFloat() * (to - from));
+  }
+}

@@ -1,0 +1,103 @@
+/** What a run is made of: how many clients, how brokers are sized, what breaks and how often. */
+import type { SeededRandom } from "../unit/support/seeded-random.ts";
+import type { FaultRates } from "./faults.ts";
+import type { Sizes } from "./sim-world.ts";
+
+/** What the nemesis does, besides the background rates. Weights. */
+export interface Actions {
+  readonly crashAtEffect: number;
+  readonly kill: number;
+  readonly drain: number;
+  readonly pause: number;
+  readonly takeOver: number;
+  readonly storeOutage: number;
+  readonly deviceErrors: number;
+  readonly partition: number;
+  readonly resets: number;
+  readonly clockJump: number;
+}
+
+export interface Scenario {
+  readonly name: string;
+  readonly producers: number;
+  readonly consumers: number;
+  /** A producer's pause between requests, on average. */
+  readonly pauseMs: number;
+  readonly churnsTopics: boolean;
+  readonly rates: Partial<FaultRates>;
+  readonly actions: Actions;
+  /** Between two actions, on average. */
+  readonly everyMs: number;
+  pickSizes(random: SeededRandom): Sizes;
+}
+
+const KIBIBYTE = 1024;
+
+function pickSizes(random: SeededRandom): Sizes {
+  return {
+    ringBytes: random.pick([512, 768, 1024]) * KIBIBYTE,
+    diskBytes: random.pick([1536, 2048, 4096]) * KIBIBYTE,
+    uploadIntervalMs: random.pick([500, 1500, 4000]),
+    uploadSizeBytes: random.pick([64, 128]) * KIBIBYTE,
+    snapshotEverySlots: random.pick([8, 20, 50]),
+    garbageGraceMs: random.pick([2_000, 10_000]),
+  };
+}
+
+const MIXED: Actions = {
+  crashAtEffect: 10,
+  kill: 3,
+  drain: 3,
+  pause: 3,
+  takeOver: 4,
+  storeOutage: 3,
+  deviceErrors: 2,
+  partition: 3,
+  resets: 3,
+  clockJump: 2,
+};
+const NONE: Actions = {
+  crashAtEffect: 0,
+  kill: 0,
+  drain: 0,
+  pause: 0,
+  takeOver: 0,
+  storeOutage: 0,
+  deviceErrors: 0,
+  partition: 0,
+  resets: 0,
+  clockJump: 0,
+};
+
+const mixed: Scenario = {
+  name: "mixed",
+  producers: 2,
+  consumers: 1,
+  pauseMs: 40,
+  churnsTopics: true,
+  rates: {},
+  actions: MIXED,
+  everyMs: 6_000,
+  pickSizes,
+};
+
+export const SCENARIOS: readonly Scenario[] = [
+  mixed,
+  { ...mixed, name: "crashes", actions: { ...NONE, crashAtEffect: 8, kill: 1, drain: 1 }, everyMs: 2_500 },
+  { ...mixed, name: "zombies", actions: { ...NONE, takeOver: 6, pause: 2, crashAtEffect: 2 }, everyMs: 5_000 },
+  { ...mixed, name: "store", actions: { ...NONE, storeOutage: 5, crashAtEffect: 3 }, everyMs: 8_000 },
+  {
+    ...mixed,
+    name: "network",
+    actions: { ...NONE, partition: 4, resets: 5, crashAtEffect: 1 },
+    rates: { netReset: 0.003, netHalfOpen: 0.001 },
+  },
+  { ...mixed, name: "device", actions: { ...NONE, deviceErrors: 4, crashAtEffect: 3 }, rates: { walError: 0.02, walStall: 0.01 } },
+  { ...mixed, name: "calm", actions: NONE, rates: {} },
+];
+
+export function getScenario(name: string | undefined): Scenario {
+  const found = SCENARIOS.find((scenario) => scenario.name === (name ?? "mixed"));
+  if (found === undefined) throw new Error(`no scenario "${name}"; there is ${SCENARIOS.map((scenario) => scenario.name).join(", ")}`);
+  return found;
+}

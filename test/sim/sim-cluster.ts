@@ -1,0 +1,201 @@
+/**
+ * The brokers of a run and who keeps them alive: one node id, one volume, one bucket. A supervisor starts the process again after each death, now on the same
+ * machine, now on an empty one; a takeover starts a second one while the first is paused, which then wakes as a zombie.
+ */
+import { Trouble } from "../../src/base/trouble.ts";
+import { type Broker, buildBroker } from "../../src/cli/wire-up.ts";
+import { MemoryStore } from "../../src/objectstore/memory-store.ts";
+import type { LogFields } from "../../src/telemetry/telemetry.ts";
+import { SeededRandom } from "../unit/support/seeded-random.ts";
+import type { Faults } from "./faults.ts";
+import type { History } from "./history.ts";
+import { SimProcess } from "./process.ts";
+import type { Scheduler } from "./scheduler.ts";
+import { SimDisk } from "./sim-disk.ts";
+import type { SimNetwork } from "./sim-network.ts";
+import { makeSimConfig, makeSimWorld, type SimWorld, type Sizes } from "./sim-world.ts";
+
+const KAFKA_PORT = 9092;
+const NODE_ID = 1;
+
+/** Ends of a start that faults explain; after them the supervisor tries again. */
+const EXCUSED: ReadonlySet<string> = new Set([
+  "store-unavailable",
+  "store-timeout",
+  "store-outcome-unknown",
+  "store-conflict",
+  "store-checksum-mismatch",
+  "wal-device-io",
+  "wal-failed",
+  "wal-closed",
+  "broker-alive",
+  "broker-fenced",
+  "closing",
+  "segment-damaged",
+]);
+
+export interface Incarnation {
+  readonly process: SimProcess;
+  readonly world: SimWorld;
+  broker: Broker | undefined;
+}
+
+export class SimCluster {
+  readonly bucket: MemoryStore;
+  readonly disk: SimDisk;
+  current: Incarnation | undefined;
+  /** Paused ones that were replaced, and those that have not died yet. */
+  readonly zombies: Incarnation[] = [];
+  starts = 0;
+  isSupervised = true;
+  private readonly scheduler: Scheduler;
+  private readonly random: SeededRandom;
+  private readonly faults: Faults;
+  private readonly network: SimNetwork;
+  private readonly history: History;
+  private readonly sizes: Sizes;
+  private processCount = 100;
+  private machine = 1;
+  wallOffsetMs = 0;
+
+  constructor(options: {
+    readonly scheduler: Scheduler;
+    readonly seed: number;
+    readonly faults: Faults;
+    readonly network: SimNetwork;
+    readonly history: History;
+    readonly sizes: Sizes;
+  }) {
+    this.scheduler = options.scheduler;
+    this.random = new SeededRandom(options.seed);
+    this.faults = options.faults;
+    this.network = options.network;
+    this.history = options.history;
+    this.sizes = options.sizes;
+    const server = this.makeProcess("bucket", "bucket");
+    this.bucket = new MemoryStore(server.clock);
+    this.disk = new SimDisk(options.sizes.diskBytes);
+  }
+
+  makeProcess(name: string, host: string): SimProcess {
+    const number = this.processCount++;
+    return new SimProcess({
+      number,
+      name,
+      host,
+      scheduler: this.scheduler,
+      seed: this.random.nextInt(2 ** 31),
+      onBug: (error, process) => this.bugFound(error, process),
+    });
+  }
+
+  /** Where clients go: to who serves, now and then to who did. */
+  pickHost(random: SeededRandom): { readonly host: string; readonly port: number } {
+    const zombie = this.zombies.at(-1);
+    if (zombie !== undefined && random.chance(30)) return { host: zombie.process.host, port: KAFKA_PORT };
+    return { host: this.current?.process.host ?? `machine-${this.machine}`, port: KAFKA_PORT };
+  }
+
+  isCurrent(host: string): boolean {
+    return this.current?.process.host === host;
+  }
+
+  get isServing(): boolean {
+    return this.current?.broker !== undefined && this.current.process.state === "running";
+  }
+
+  /** Starts a process that takes the volume from whoever has it. */
+  start(): void {
+    const process = this.makeProcess(`broker-${++this.starts}`, `machine-${this.machine}`);
+    process.wallOffsetMs = this.wallOffsetMs;
+    const { bucket, disk, network, faults, sizes } = this;
+    const onEvent = (level: string, event: string, message: string, fields: LogFields): void =>
+      this.logged(process, level, event, message, fields);
+    const world = makeSimWorld({ process, bucket, disk, network, faults, sizes, onEvent });
+    const incarnation: Incarnation = { process, world, broker: undefined };
+    this.current = incarnation;
+    process.deathListeners.push(() => this.died(incarnation));
+    this.scheduler.remember(`${process.name} starts on ${process.host}`);
+    process.post(0, "process.start", () => {
+      buildBroker(makeSimConfig(process.host, KAFKA_PORT, NODE_ID, sizes), world).then(
+        (broker) => {
+          incarnation.broker = broker;
+          const device = world.getDevice();
+          if (device !== undefined) device.flipsReads = true;
+          this.scheduler.remember(`${process.name} serves`);
+          broker.whenFenced.then((reason) => {
+            this.scheduler.remember(`${process.name} is fenced: ${reason.message}`);
+            process.post(0, "process.exit-70", () => process.kill(`fenced: ${reason.code}`));
+          });
+        },
+        (error: unknown) => this.startFailed(process, error),
+      );
+    });
+  }
+
+  /** SIGTERM: the process ends when it has drained. */
+  drain(): void {
+    const { current } = this;
+    if (current?.broker === undefined || current.process.state !== "running") return;
+    this.scheduler.remember(`${current.process.name} drains`);
+    const { broker, process } = current;
+    process.post(0, "process.sigterm", () => {
+      broker.drain("SIGTERM", 25_000).then(
+        () => process.kill("drained"),
+        (error: unknown) => process.bug(error),
+      );
+    });
+  }
+
+  /** The next start is on another machine, with nothing but volume and bucket. */
+  moveToEmptyMachine(): void {
+    this.machine++;
+  }
+
+  /** Replaces the current process, which is paused now and wakes after `wakeInMs`. */
+  takeOver(wakeInMs: number): void {
+    const { current } = this;
+    if (current === undefined || current.process.state !== "running") return;
+    current.process.pause();
+    this.zombies.push(current);
+    this.moveToEmptyMachine();
+    this.start();
+    this.scheduler.post(undefined, wakeInMs, "nemesis.wake", () => current.process.wake());
+  }
+
+  private died(incarnation: Incarnation): void {
+    const at = this.zombies.indexOf(incarnation);
+    if (at >= 0) this.zombies.splice(at, 1);
+    this.faults.crashPoints.hit((incarnation.process.crashPoint ?? "unknown").replace(/: .*/, ""));
+    if (this.current !== incarnation) return;
+    this.current = undefined;
+    const delayMs = 50 + this.random.nextFloat() * 1500;
+    if (this.random.chance(40)) {
+      this.moveToEmptyMachine();
+      this.faults.strikes.hit("restart.empty-machine");
+    } else this.faults.strikes.hit("restart.same-machine");
+    this.scheduler.post(undefined, delayMs, "supervisor.start", () => {
+      if (this.isSupervised && this.current === undefined) this.start();
+    });
+  }
+
+  private startFailed(process: SimProcess, error: unknown): void {
+    if (!(error instanceof Trouble)) return process.bug(error);
+    this.scheduler.remember(`${process.name} could not start: ${error.code}: ${error.message}`);
+    if (!EXCUSED.has(error.code)) this.history.find("start-refused", `${error.code}: ${error.message}`);
+    process.post(0, "process.exit", () => process.kill(`start failed: ${error.code}`));
+  }
+
+  private bugFound(error: unknown, process: SimProcess): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.history.find("crash", `${process.name}: ${text}`);
+    process.kill("bug");
+  }
+
+  private logged(process: SimProcess, level: string, event: string, message: string, fields: LogFields): void {
+    this.scheduler.note(event, process.number, 0);
+    if (level !== "info" || event.startsWith("broker.")) this.scheduler.remember(`${process.name} ${level} ${event}: ${message}`);
+    if (event === "wal.damaged") this.history.find("wal-damaged", `${message} ${JSON.stringify(fields)}`);
+    if (event === "request.failed") this.history.find("unexpected-error", `${message} ${JSON.stringify(fields)}`);
+  }
+}

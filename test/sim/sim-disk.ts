@@ -1,0 +1,161 @@
+/**
+ * A WAL volume that outlives the processes which open it, and one process's handle on it. A write lands when it completes; at a crash, or when another process
+ * takes the volume, each write in flight has landed wholly, in part (by sector, in any order) or not at all. Whoever does not hold the volume any more is
+ * refused: the fence that a proven death and a free lock give on one machine.
+ */
+import { Trouble } from "../../src/base/trouble.ts";
+import { WAL_BLOCK_BYTES, type WalDevice } from "../../src/storage/wal/wal-device.ts";
+import { tear } from "../unit/support/journaling-wal-device.ts";
+import type { Faults } from "./faults.ts";
+import type { SimProcess } from "./process.ts";
+
+const TYPICAL_WRITE_MS = 0.6;
+const STALL_MS = 4_000;
+
+interface WriteInFlight {
+  readonly deviceOffset: number;
+  /** The caller's memory; what lands is what it holds when the device reads it. */
+  readonly source: Uint8Array;
+  readonly asSubmitted: Uint8Array;
+  readonly readsLate: boolean;
+  resolve(): void;
+  reject(reason: unknown): void;
+  isOver: boolean;
+}
+
+export class SimDisk {
+  readonly bytes: Uint8Array;
+  private holder: SimWalDevice | undefined;
+
+  constructor(capacityBytes: number) {
+    this.bytes = new Uint8Array(capacityBytes);
+  }
+
+  /** Takes the volume from whoever held it. */
+  open(process: SimProcess, faults: Faults): SimWalDevice {
+    this.holder?.fence();
+    const device = new SimWalDevice(this, process, faults);
+    this.holder = device;
+    process.deathListeners.push(() => device.fence());
+    return device;
+  }
+
+  isHeldBy(device: SimWalDevice): boolean {
+    return this.holder === device;
+  }
+
+  close(device: SimWalDevice): void {
+    if (this.holder === device) this.holder = undefined;
+  }
+}
+
+export class SimWalDevice implements WalDevice {
+  readonly description = "sim: volume";
+  readonly capacityBytes: number;
+  private readonly disk: SimDisk;
+  private readonly process: SimProcess;
+  private readonly faults: Faults;
+  private inFlight: WriteInFlight[] = [];
+  private isFenced = false;
+  /** Reads of the recovery scan are not flipped: there a flip in the last commit cannot be told from a torn write. */
+  flipsReads = false;
+
+  constructor(disk: SimDisk, process: SimProcess, faults: Faults) {
+    this.disk = disk;
+    this.process = process;
+    this.faults = faults;
+    this.capacityBytes = disk.bytes.length;
+  }
+
+  write(bytes: Uint8Array, deviceOffset: number): Promise<void> {
+    const { process, faults } = this;
+    if (deviceOffset % WAL_BLOCK_BYTES !== 0 || bytes.length % WAL_BLOCK_BYTES !== 0 || bytes.length === 0)
+      throw new Error("unaligned write");
+    if (deviceOffset + bytes.length > this.capacityBytes) throw new Error("write beyond the device's end");
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    if (!process.effect("wal.write")) return promise;
+    process.scheduler.note("wal.write", deviceOffset / WAL_BLOCK_BYTES, bytes.length);
+    const write: WriteInFlight = {
+      deviceOffset,
+      source: bytes,
+      asSubmitted: bytes.slice(),
+      readsLate: process.random.chance(50),
+      resolve,
+      reject,
+      isOver: false,
+    };
+    this.inFlight.push(write);
+    const stall = this.strikes(faults.rates.walStall, "wal.stall") ? process.random.nextFloat() * STALL_MS : 0;
+    const fails =
+      this.isFenced || (faults.isDeviceFailing && this.strikes(1, "wal.eio-burst")) || this.strikes(faults.rates.walError, "wal.eio");
+    // The device's own event: a paused process's writes go on.
+    process.scheduler.post(undefined, TYPICAL_WRITE_MS * (0.3 + process.random.nextFloat()) + stall, "wal.device", () =>
+      this.finish(write, fails),
+    );
+    return promise;
+  }
+
+  read(deviceOffset: number, lengthBytes: number): Promise<Uint8Array> {
+    const { process } = this;
+    if (deviceOffset < 0 || deviceOffset + lengthBytes > this.capacityBytes) throw new Error("read beyond the device's end");
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+    if (!process.effect("wal.read")) return promise;
+    process.post(TYPICAL_WRITE_MS * process.random.nextFloat(), "wal.read", () => {
+      if (this.isFenced || this.strikes(this.faults.rates.walError, "wal.read-eio")) return reject(deviceTrouble("EIO at reading"));
+      const bytes = this.disk.bytes.slice(deviceOffset, deviceOffset + lengthBytes);
+      if (this.flipsReads && this.strikes(this.faults.rates.walBitFlip, "wal.bit-flip")) {
+        bytes[process.random.nextInt(bytes.length)]! ^= 1 << process.random.nextInt(8);
+      }
+      resolve(bytes);
+    });
+    return promise;
+  }
+
+  flush(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    if (this.process.effect("wal.flush")) this.process.post(TYPICAL_WRITE_MS, "wal.flush", resolve);
+    return promise;
+  }
+
+  async close(): Promise<void> {
+    this.disk.close(this);
+  }
+
+  /** The process is dead or has lost the volume: what is in flight ends now, in any state. */
+  fence(): void {
+    this.isFenced = true;
+    for (const write of this.inFlight.splice(0)) {
+      if (write.isOver) continue;
+      write.isOver = true;
+      const lands = this.process.random.chance(40);
+      if (lands) this.disk.bytes.set(write.asSubmitted, write.deviceOffset);
+      else tear(this.disk.bytes, { deviceOffset: write.deviceOffset, bytes: write.asSubmitted }, this.process.random);
+      this.process.post(0, "wal.ended", () => (lands ? write.resolve() : write.reject(deviceTrouble("EIO: the volume was taken"))));
+    }
+  }
+
+  private finish(write: WriteInFlight, fails: boolean): void {
+    if (write.isOver) return;
+    write.isOver = true;
+    this.inFlight = this.inFlight.filter((other) => other !== write);
+    if (fails || this.isFenced) {
+      if (!this.isFenced) tear(this.disk.bytes, { deviceOffset: write.deviceOffset, bytes: write.asSubmitted }, this.process.random);
+      this.process.post(0, "wal.failed", () => write.reject(deviceTrouble("EIO")));
+      return;
+    }
+    this.disk.bytes.set(write.readsLate ? write.source : write.asSubmitted, write.deviceOffset);
+    this.process.post(0, "wal.durable", () => {
+      if (this.process.effect("wal.completion")) write.resolve();
+    });
+  }
+
+  private strikes(rate: number, kind: string): boolean {
+    if (rate === 0 || this.process.random.nextFloat() >= rate) return false;
+    this.faults.strikes.hit(kind);
+    return true;
+  }
+}
+
+function deviceTrouble(message: string): Trouble {
+  return new Trouble({ code: "wal-device-io", message: `WAL sim: ${message}`, retryable: true });
+}

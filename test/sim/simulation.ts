@@ -1,0 +1,248 @@
+/**
+ * One run of one seed: boots a broker, lets clients work while a nemesis breaks things, heals everything, and demands that each client's operations end and that
+ * a reader of the whole log finds what was acknowledged.
+ */
+import { SeededRandom } from "../unit/support/seeded-random.ts";
+import { checkBucket } from "./bucket-checks.ts";
+import { CALM, Faults, STORMY } from "./faults.ts";
+import { type Finding, History, type LogModel } from "./history.ts";
+import { Nemesis } from "./nemesis.ts";
+import type { SimProcess } from "./process.ts";
+import { getScenario, type Scenario } from "./scenarios.ts";
+import { Scheduler } from "./scheduler.ts";
+import { type ClientPlace, createSimTopic, deleteSimTopic, readEnd, SimConsumer, SimProducer } from "./sim-clients.ts";
+import { SimCluster } from "./sim-cluster.ts";
+import { SimNetwork } from "./sim-network.ts";
+
+export interface SimOptions {
+  readonly seed: number;
+  /** Virtual minutes under faults; default 2. */
+  readonly minutes?: number | undefined;
+  readonly scenario?: string | undefined;
+  readonly wantsTrace?: boolean;
+}
+
+export interface SimResult {
+  readonly seed: number;
+  readonly scenario: string;
+  readonly virtualMs: number;
+  readonly operations: number;
+  readonly operationsByKind: ReadonlyMap<string, number>;
+  readonly clients: number;
+  readonly faults: number;
+  readonly strikes: ReadonlyMap<string, number>;
+  readonly crashPoints: ReadonlyMap<string, number>;
+  readonly traceHash: string;
+  readonly findings: readonly Finding[];
+  readonly recent: readonly string[];
+  /** The closing line. */
+  readonly line: string;
+}
+
+/** After the faults have healed, every operation must have ended by then. Repeats of a failing write or lost commit back off to a few seconds. */
+const LIVENESS_BOUND_MS = 120_000;
+const TOPICS = ["alpha", "beta"];
+const PARTITIONS = 2;
+
+export function runSimulation(options: SimOptions): SimResult {
+  return new Simulation(options).run();
+}
+
+class Simulation {
+  private readonly options: SimOptions;
+  private readonly scenario: Scenario;
+  private readonly scheduler: Scheduler;
+  private readonly random: SeededRandom;
+  private readonly faults: Faults;
+  private readonly network: SimNetwork;
+  private readonly history: History;
+  private readonly cluster: SimCluster;
+  private readonly nemesis: Nemesis;
+  private readonly producers: SimProducer[] = [];
+  private readonly consumers: SimConsumer[] = [];
+  private readonly unfinished = new Set<string>();
+  private isOver = false;
+  private clientCount = 0;
+
+  constructor(options: SimOptions) {
+    this.options = options;
+    this.scenario = getScenario(options.scenario);
+    this.scheduler = new Scheduler(options.seed, options.wantsTrace);
+    this.random = new SeededRandom(options.seed ^ 0x5eed);
+    this.faults = new Faults({ ...CALM });
+    this.network = new SimNetwork(this.faults);
+    this.history = new History(this.scheduler);
+    const { scheduler, random, faults, network, history } = this;
+    this.cluster = new SimCluster({
+      scheduler,
+      seed: random.nextInt(2 ** 31),
+      faults,
+      network,
+      history,
+      sizes: this.scenario.pickSizes(random),
+    });
+    this.nemesis = new Nemesis({ scheduler, random, faults, network, cluster: this.cluster, scenario: this.scenario });
+  }
+
+  run(): SimResult {
+    const rejections: unknown[] = [];
+    this.drive().catch((error: unknown) => rejections.push(error));
+    const deadlineMs = this.minutes * 60_000 + 4 * LIVENESS_BOUND_MS;
+    while (!this.isOver && this.history.findings.length < 5) {
+      if (rejections.length > 0) throw rejections[0];
+      if (!this.scheduler.step()) {
+        this.history.find("stuck", "nothing is due any more");
+        break;
+      }
+      if (this.scheduler.nowMs > deadlineMs) {
+        this.history.find("stuck", `the run does not end; unfinished: ${[...this.unfinished].join(", ")}`);
+        break;
+      }
+    }
+    return this.result();
+  }
+
+  private get minutes(): number {
+    return this.options.minutes ?? 2;
+  }
+
+  private async drive(): Promise<void> {
+    const driver = this.place("driver");
+    this.cluster.start();
+    for (const topic of TOPICS) await createSimTopic(driver, topic, PARTITIONS);
+    this.startClients();
+    this.faults.rates = { ...STORMY, ...this.scenario.rates };
+    this.nemesis.start();
+    if (this.scenario.churnsTopics) this.begin("churn", this.churn());
+    await driver.process.clock.sleep(this.minutes * 60_000);
+    await this.heal(driver.process);
+    await this.finish(driver);
+    this.isOver = true;
+  }
+
+  private startClients(): void {
+    const logs = TOPICS.flatMap((topic) => Array.from({ length: PARTITIONS }, (_, partition) => this.history.log(topic, partition)));
+    for (let index = 0; index < this.scenario.producers; index++) {
+      const producer = new SimProducer(this.place(`producer-${index}`), index + 1, logs, this.scenario.pauseMs);
+      this.producers.push(producer);
+      this.begin(`producer-${index}`, producer.run());
+    }
+    for (let index = 0; index < this.scenario.consumers; index++) {
+      const own = index === 0 ? logs : logs.filter(() => this.random.chance(60));
+      const consumer = new SimConsumer(this.place(`consumer-${index}`), `consumer-${index}`, own.length === 0 ? logs : own);
+      this.consumers.push(consumer);
+      this.begin(`consumer-${index}`, consumer.run());
+    }
+  }
+
+  /** Topics that come and go: produced to, read and deleted again. */
+  private async churn(): Promise<void> {
+    for (let round = 1; !this.nemesis.isOver; round++) {
+      const place = this.place(`churn-${round}`);
+      const topic = `churn-${round}`;
+      await createSimTopic(place, topic, 1);
+      const log = this.history.log(topic, 0);
+      const producer = new SimProducer(place, 1000 + round, [log], this.scenario.pauseMs * 2);
+      const producing = producer.run();
+      await place.process.clock.sleep(2000 + this.random.nextFloat() * 8000);
+      producer.stop();
+      await producing;
+      await this.readWhole(place, log);
+      await deleteSimTopic(place, topic);
+      place.process.kill("done");
+    }
+  }
+
+  private async heal(driver: SimProcess): Promise<void> {
+    this.scheduler.remember("everything heals");
+    this.nemesis.stop();
+    this.faults.heal();
+    this.network.heal(this.scheduler.nowMs);
+    for (const zombie of this.cluster.zombies) zombie.process.wake();
+    this.cluster.current?.process.wake();
+    await driver.clock.sleep(1);
+  }
+
+  /** Every operation ends, and the whole log is there, also for a process that begins with volume and bucket alone. */
+  private async finish(driver: ClientPlace): Promise<void> {
+    for (const producer of this.producers) producer.stop();
+    const sleep = (ms: number): Promise<void> => driver.process.clock.sleep(ms);
+    const endMs = this.scheduler.nowMs + LIVENESS_BOUND_MS;
+    const isBusy = (): boolean => [...this.unfinished].some((name) => !name.startsWith("consumer"));
+    while (isBusy() && this.scheduler.nowMs < endMs) await sleep(250);
+    if (isBusy())
+      this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end within ${LIVENESS_BOUND_MS} ms after the faults`);
+    await this.readEverything(driver);
+    this.cluster.current?.process.kill("last restart");
+    await this.readEverything(driver);
+    while (this.unfinished.size > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
+    if (this.unfinished.size > 0) this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end`);
+    for (const zombie of this.cluster.zombies) this.history.find("stuck", `${zombie.process.name} was replaced and has not stopped`);
+    await checkBucket(this.cluster.bucket, this.history, this.cluster.current?.process);
+  }
+
+  private async readEverything(driver: ClientPlace): Promise<void> {
+    const ends = new Map<LogModel, number>();
+    for (const log of this.history.logs.values()) {
+      if (TOPICS.includes(log.topic)) ends.set(log, await this.readWhole(driver, log));
+    }
+    for (const consumer of this.consumers) consumer.stopAt(ends);
+  }
+
+  /** Reads a log from its beginning and checks that nothing is missing. Answers its end. */
+  private async readWhole(place: ClientPlace, log: LogModel): Promise<number> {
+    const end = await readEnd(place, log);
+    const reader = new SimConsumer(place, `reader of ${log.name}`, [log]);
+    reader.stopAt(new Map([[log, end]]));
+    await reader.run();
+    log.checkComplete(reader.positions.get(log) ?? 0);
+    return end;
+  }
+
+  private place(name: string): ClientPlace {
+    const process = this.cluster.makeProcess(name, `client-${++this.clientCount}`);
+    return {
+      process,
+      network: this.network,
+      history: this.history,
+      pickHost: () => this.cluster.pickHost(process.random),
+      isCurrent: (host) => this.cluster.isCurrent(host),
+    };
+  }
+
+  private begin(name: string, work: Promise<void>): void {
+    this.unfinished.add(name);
+    work.then(
+      () => this.unfinished.delete(name),
+      (error: unknown) => this.history.find("crash", `${name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
+    );
+  }
+
+  private result(): SimResult {
+    const { seed } = this.options;
+    const { findings, operationCount, operations } = this.history;
+    const faults = this.faults.strikes.total + this.faults.crashPoints.total;
+    const virtual = formatTime(this.scheduler.nowMs);
+    const verdict = findings.length === 0 ? "ok" : "FAILED";
+    return {
+      seed,
+      scenario: this.scenario.name,
+      virtualMs: this.scheduler.nowMs,
+      operations: operationCount,
+      operationsByKind: operations,
+      clients: this.scenario.producers + this.scenario.consumers,
+      faults,
+      strikes: this.faults.strikes.counts,
+      crashPoints: this.faults.crashPoints.counts,
+      traceHash: this.scheduler.traceHash,
+      findings,
+      recent: this.scheduler.getRecent(),
+      line: `seed ${seed}: ${virtual}, ${operationCount} operations, ${faults} faults, trace ${this.scheduler.traceHash}, ${verdict}`,
+    };
+  }
+}
+
+function formatTime(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  return `${Math.floor(seconds / 60)}m${String(seconds % 60).padStart(2, "0")}s`;
+}
