@@ -22,6 +22,7 @@ const TEMPORARY_FOLDER = ".tmp";
 
 export class DirectoryStore implements ObjectStore {
   readonly description: string;
+  readonly keepsNoBytes: boolean = true;
   readonly clockSkewMs = undefined;
   readonly #root: string;
   readonly #temporaryPrefix: string;

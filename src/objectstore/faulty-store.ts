@@ -55,6 +55,10 @@ export class FaultyStore implements ObjectStore {
     return `faulty ${this.#inner.description}`;
   }
 
+  get keepsNoBytes(): boolean {
+    return this.#inner.keepsNoBytes === true;
+  }
+
   get clockSkewMs(): number | undefined {
     return this.#inner.clockSkewMs;
   }

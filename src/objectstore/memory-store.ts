@@ -15,6 +15,7 @@ interface StoredObject {
 
 export class MemoryStore implements ObjectStore {
   readonly description = "memory:";
+  readonly keepsNoBytes: boolean = true;
   readonly clockSkewMs = undefined;
   readonly #clock: Clock;
   readonly #objects = new Map<string, StoredObject>();

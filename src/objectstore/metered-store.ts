@@ -36,6 +36,10 @@ export class MeteredStore implements ObjectStore {
     return this.#inner.description;
   }
 
+  get keepsNoBytes(): boolean {
+    return this.#inner.keepsNoBytes === true;
+  }
+
   get clockSkewMs(): number | undefined {
     return this.#inner.clockSkewMs;
   }

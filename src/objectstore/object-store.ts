@@ -59,5 +59,11 @@ export interface ObjectStore {
   /** The server's wall clock (Date header of the newest answer) minus ours, in ms; undefined when the body has no clock of its own. */
   readonly clockSkewMs: number | undefined;
 
+  /**
+   * True: once `createOnce` or `put` has settled, however it ended, nothing reads the bytes that it was given, and the caller may write others
+   * there. Otherwise they are left to the garbage collector.
+   */
+  readonly keepsNoBytes?: boolean;
+
   close(): Promise<void>;
 }

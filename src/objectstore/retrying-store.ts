@@ -40,6 +40,10 @@ export class RetryingStore implements ObjectStore {
     return this.#inner.description;
   }
 
+  get keepsNoBytes(): boolean {
+    return this.#inner.keepsNoBytes === true;
+  }
+
   get clockSkewMs(): number | undefined {
     return this.#inner.clockSkewMs;
   }

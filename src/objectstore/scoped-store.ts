@@ -16,6 +16,10 @@ export class ScopedStore implements ObjectStore {
     return this.#inner.description;
   }
 
+  get keepsNoBytes(): boolean {
+    return this.#inner.keepsNoBytes === true;
+  }
+
   get clockSkewMs(): number | undefined {
     return this.#inner.clockSkewMs;
   }

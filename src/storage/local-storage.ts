@@ -55,6 +55,8 @@ export interface LocalStorageOptions {
   readonly uploadSizeBytes: number;
   readonly uploadIntervalMs: number;
   readonly segmentZstdLevel: number;
+  /** For tests: memory of uploads that is used again is filled with poison first. */
+  readonly poisonReleased?: boolean;
   /** Default 4. */
   readonly maxParallelUploads?: number;
   /** References to committed batches kept for reads from ring and device; default 1,000,000 (52 bytes each). */

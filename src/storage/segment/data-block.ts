@@ -26,10 +26,17 @@ export class DataBlock {
     this.starts[0] = BLOCK_HEADER_BYTES + BATCH_ENTRY_BYTES * batchCount;
   }
 
-  /** A block to fill: `addBatch` once for each batch in order, and the caller copies the batch's bytes to the place it returns. */
-  static create(batchCount: number, payloadBytes: number): DataBlock {
+  /**
+   * A block to fill: `addBatch` once for each batch in order, and the caller copies the batch's bytes to the place it returns. It lies at the start of
+   * `memory`, which holds anything and is written in full.
+   */
+  static create(
+    batchCount: number,
+    payloadBytes: number,
+    memory: Uint8Array = new Uint8Array(rawBlockBytes(batchCount, payloadBytes)),
+  ): DataBlock {
     assert(batchCount > 0, "a block holds at least one batch");
-    const block = new DataBlock(new Uint8Array(rawBlockBytes(batchCount, payloadBytes)), batchCount);
+    const block = new DataBlock(memory.subarray(0, rawBlockBytes(batchCount, payloadBytes)), batchCount);
     block.view.setUint32(0, batchCount);
     return block;
   }

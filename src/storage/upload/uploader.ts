@@ -221,13 +221,15 @@ export class Uploader {
     await part.durable;
     const lease = await budget.acquire(PartBuilder.memoryBytes(part.plan.payloadBytes), signal);
     try {
-      const bytes = await walRetry.run(
+      const { bytes, reuse } = await walRetry.run(
         "reading the WAL for an upload",
         signal,
         () => true,
         () => builder.build(part.plan),
       );
-      return { key: await this.put(bytes), sizeBytes: bytes.length };
+      const object = { key: await this.put(bytes), sizeBytes: bytes.length };
+      if (this.options.store.keepsNoBytes === true) reuse();
+      return object;
     } finally {
       lease.release();
     }

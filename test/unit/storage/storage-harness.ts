@@ -173,6 +173,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     blockCacheBytes: 4 << 20,
     catchUpMemoryBytes: 1 << 20,
     uploadSizeBytes: 64 * 1024,
+    poisonReleased: true,
     uploadIntervalMs: 1_000,
     segmentZstdLevel: 1,
     ...options.storage,
