@@ -103,6 +103,39 @@ for (const kind of S3_SERVERS) {
         for (const requests of kinds) expect(requests.length).toBeLessThanOrEqual(20);
       }, 60_000);
 
+      test("slots that cannot be written and checkpoints that cannot be read are waited for too", async () => {
+        using folder = new TemporaryFolder("later");
+        const where = options(folder.path, "later");
+        {
+          await using weir = await WeirProcess.start(where);
+          using connection = await KafkaConnection.open(weir.kafkaPort);
+          expect((await createTopicRaw(connection, "kept")).errorCode).toBe(0);
+          expect((await produceValues(connection, "kept", 0, ["in an object"])).errorCode).toBe(0);
+          expect(await weir.stop()).toBe(0);
+        }
+        {
+          await using weir = await WeirProcess.start(where);
+          using connection = await KafkaConnection.open(weir.kafkaPort);
+          expect((await produceValues(connection, "kept", 0, ["in the WAL"])).errorCode).toBe(0);
+          await weir.kill();
+        }
+        await proxy.configure({ slowDownRate: 1, match: "/(data|meta/log)/", methods: ["PUT"] });
+        await using weir = WeirProcess.spawn(where);
+        const refused = async (): Promise<number> => Number((await proxy.stats()).slowDown ?? 0);
+        while ((await refused()) < 10) await Bun.sleep(20);
+        expect(weir.log()).not.toContain("broker.started");
+        await proxy.configure({ slowDownRate: 1, match: "/data/", methods: ["GET"] });
+        await weir.waitForLog("broker.started");
+        await weir.waitForLog("partition.open-failed");
+        const { status, text } = await readReadiness(weir);
+        expect([status, text]).toEqual([503, expect.stringContaining("1 recovered partitions are not open yet: object.store s3://")]);
+        await proxy.configure({});
+        while (!(await weir.isReady())) await Bun.sleep(20);
+        using connection = await KafkaConnection.open(weir.kafkaPort);
+        expect((await fetchAll(connection, "kept", 0)).map((record) => record.value.toString())).toEqual(["in an object", "in the WAL"]);
+        expect(await weir.stop()).toBe(0);
+      }, 120_000);
+
       test("SIGTERM ends the wait with exit code 0", async () => {
         using folder = new TemporaryFolder("away");
         await proxy.post(OUTAGE);
