@@ -142,6 +142,11 @@ export class LocalStorage implements Storage {
       () => this.sliceBudget.usedBytes,
     );
     metrics.observedGauge("weir_fetch_bytes", "Memory claimed by reads of the object store under way.", () => this.fetchBudget.usedBytes);
+    metrics.observedGauge(
+      "weir_held_partitions",
+      "Partitions held because the WAL is damaged where records of theirs may have lain.",
+      () => this.damageHold.size,
+    );
     metrics.observedGauge("weir_upload_bytes", "Private copies held by uploads under way.", () => this.uploadBudget.usedBytes);
   }
 

@@ -51,6 +51,7 @@ testIf(hasWeir, weirMissing)("a flipped bit in the middle of the WAL", async () 
   await weir.waitForLog("stream-damaged");
   const readiness = await (await fetch(`http://127.0.0.1:${weir.httpPort}/readyz`)).text();
   expect(readiness).toContain("the WAL is damaged, and 1 partitions are held");
+  expect(await weir.readMetric("weir_held_partitions")).toBe(1);
   using connection = await KafkaConnection.open(weir.kafkaPort);
   expect((await fetchAll(connection, "whole", 0)).map((record) => record.value.toString())).toEqual(values("whole", 6));
   expect((await produceValues(connection, "whole", 0, ["record 6 of whole"])).errorCode).toBe(0);
