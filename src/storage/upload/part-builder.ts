@@ -40,11 +40,17 @@ const PARALLEL_BLOCKS = 2;
 const OVERHEAD_BYTES = 64 * 1024;
 /** Blocks under way. */
 const RETAINED_BLOCK_BYTES = 8 * 1024 * 1024;
+/** A compressed block larger than this part of the raw one is not worth its decompressions. */
+const WORTHWHILE_RATIO = 0.95;
+/** Blocks of a stream stored without trying after one that was not worthwhile. */
+const BLOCKS_NOT_TRIED = 15;
 const MEMORY_IDLE_MS = 5_000;
 
 export class PartBuilder {
   private readonly options: PartBuilderOptions;
   private readonly buffers: BufferPool;
+  /** How many of a stream's next blocks are stored without trying to compress them. */
+  private readonly untriedBlocks = new WeakMap<StreamLog, number>();
 
   constructor(options: PartBuilderOptions) {
     this.options = options;
@@ -103,7 +109,7 @@ export class PartBuilder {
         maxTimestampBaseOffset = baseOffset;
       }
     }
-    const { stored, codec } = await this.encode(block.bytes, compressedBytes * 2 >= planned.payloadBytes);
+    const { stored, codec } = await this.encode(log, block.bytes, compressedBytes * 2 >= planned.payloadBytes);
     const finished = {
       stored,
       codec,
@@ -122,12 +128,21 @@ export class PartBuilder {
     return { block: finished, release };
   }
 
-  /** Blocks that producers have mostly compressed are stored as they are, and so is what zstd cannot make smaller. */
-  private async encode(raw: Uint8Array, isCompressed: boolean): Promise<{ stored: Uint8Array; codec: BlockCodec }> {
+  /**
+   * Blocks that producers have mostly compressed are stored as they are, and so is what zstd cannot make much smaller. After such a block the next
+   * ones of the stream are not even tried, except one now and then.
+   */
+  private async encode(log: StreamLog, raw: Uint8Array, isCompressed: boolean): Promise<{ stored: Uint8Array; codec: BlockCodec }> {
     if (isCompressed) return { stored: raw, codec: CODEC_NONE };
+    const untried = this.untriedBlocks.get(log) ?? 0;
+    if (untried > 0) {
+      this.untriedBlocks.set(log, untried - 1);
+      return { stored: raw, codec: CODEC_NONE };
+    }
     const stored = await this.options.jobs.zstdCompress(raw, this.options.zstdLevel);
-    if (stored.length < raw.length) return { stored, codec: CODEC_ZSTD };
+    if (stored.length <= raw.length * WORTHWHILE_RATIO) return { stored, codec: CODEC_ZSTD };
     freeNow(stored);
+    this.untriedBlocks.set(log, BLOCKS_NOT_TRIED);
     return { stored: raw, codec: CODEC_NONE };
   }
 }
