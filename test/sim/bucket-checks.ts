@@ -24,7 +24,9 @@ export async function checkBucket(bucket: MemoryStore, history: History, process
     return history.find("metadata-damaged", error instanceof Error ? error.message : String(error));
   }
   const { objects } = log.image.parts;
-  for (const { object } of objects.values()) {
+  for (const { object, references } of objects.values()) {
+    // Garbage is deleted first and forgotten by the log afterwards.
+    if (references === 0) continue;
     if ((await store.head(object.key)) === undefined) history.find("missing-object", `${object.key} is in the image and not in the bucket`);
   }
   const epochs = new Set([...log.image.parts.brokersById.values()].map((broker) => broker.brokerEpoch));

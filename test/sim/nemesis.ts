@@ -74,25 +74,25 @@ export class Nemesis {
       case "pause":
         this.hit("process.pause");
         process.pause();
-        return this.later(this.seconds(0.05, 15), () => process.wake());
+        return this.later(random.chance(10) ? this.seconds(5, 20) : this.seconds(0.02, 2), () => process.wake());
       case "takeOver":
         this.hit("process.takeover-of-paused");
-        return cluster.takeOver(this.seconds(0.5, 20));
+        return cluster.takeOver(this.seconds(0.5, 12));
       case "storeOutage":
         this.hit("store.outage");
         faults.isStoreDown = true;
-        return this.later(random.chance(5) ? this.seconds(60, 300) : this.seconds(1, 20), () => {
+        return this.later(random.chance(3) ? this.seconds(60, 300) : this.seconds(1, 15), () => {
           faults.isStoreDown = false;
         });
       case "deviceErrors":
         this.hit("wal.error-burst");
         faults.isDeviceFailing = true;
-        return this.later(random.chance(10) ? this.seconds(30, 50) : this.seconds(0.1, 5), () => {
+        return this.later(random.chance(4) ? this.seconds(30, 50) : this.seconds(0.05, 2), () => {
           faults.isDeviceFailing = false;
         });
       case "partition":
         this.hit("net.partition");
-        return this.network.cutOff(process.host, this.scheduler.nowMs + this.seconds(0.5, 20));
+        return this.network.cutOff(process.host, this.scheduler.nowMs + (random.chance(10) ? this.seconds(4, 20) : this.seconds(0.2, 2)));
       case "resets":
         this.hit("net.resets");
         return this.network.resetSome(1 + random.nextInt(4), (bound) => random.nextInt(bound));

@@ -71,28 +71,28 @@ const NONE: Actions = {
 
 const mixed: Scenario = {
   name: "mixed",
-  producers: 2,
+  producers: 1,
   consumers: 1,
-  pauseMs: 40,
+  pauseMs: 25,
   churnsTopics: true,
   rates: {},
   actions: MIXED,
-  everyMs: 6_000,
+  everyMs: 14_000,
   pickSizes,
 };
 
 export const SCENARIOS: readonly Scenario[] = [
   mixed,
-  { ...mixed, name: "crashes", actions: { ...NONE, crashAtEffect: 8, kill: 1, drain: 1 }, everyMs: 2_500 },
-  { ...mixed, name: "zombies", actions: { ...NONE, takeOver: 6, pause: 2, crashAtEffect: 2 }, everyMs: 5_000 },
-  { ...mixed, name: "store", actions: { ...NONE, storeOutage: 5, crashAtEffect: 3 }, everyMs: 8_000 },
+  { ...mixed, name: "crashes", actions: { ...NONE, crashAtEffect: 8, kill: 1, drain: 1 }, everyMs: 9_000 },
+  { ...mixed, name: "zombies", actions: { ...NONE, takeOver: 6, pause: 2, crashAtEffect: 2 }, everyMs: 14_000 },
+  { ...mixed, name: "store", actions: { ...NONE, storeOutage: 5, crashAtEffect: 3 }, everyMs: 20_000 },
   {
     ...mixed,
     name: "network",
     actions: { ...NONE, partition: 4, resets: 5, crashAtEffect: 1 },
-    rates: { netReset: 0.003, netHalfOpen: 0.001 },
+    rates: { netReset: 0.002, netHalfOpen: 0.0004 },
   },
-  { ...mixed, name: "device", actions: { ...NONE, deviceErrors: 4, crashAtEffect: 3 }, rates: { walError: 0.02, walStall: 0.01 } },
+  { ...mixed, name: "device", actions: { ...NONE, deviceErrors: 4, crashAtEffect: 3 }, rates: { walError: 0.01, walStall: 0.003 } },
   { ...mixed, name: "calm", actions: NONE, rates: {} },
 ];
 

@@ -7,8 +7,8 @@ import type { SimNetwork } from "./sim-network.ts";
 
 export class ConnectionLost extends Error {}
 
-const REQUEST_TIMEOUT_MS = 12_000;
-const CONNECT_TIMEOUT_MS = 3_000;
+const REQUEST_TIMEOUT_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 1_500;
 
 interface Waiting {
   readonly sentMs: number;
@@ -72,7 +72,7 @@ export class SimConnection {
   }
 
   private watch(): void {
-    this.process.clock.schedule(1000, () => {
+    this.process.clock.schedule(700, () => {
       if (this.isClosed) return;
       const oldest = this.waiting[0];
       if (oldest !== undefined && this.process.scheduler.nowMs - oldest.sentMs > REQUEST_TIMEOUT_MS) this.close();

@@ -21,6 +21,7 @@ const FETCH_VERSION = 12;
 const MAX_IN_FLIGHT = 5;
 /** UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER, REQUEST_TIMED_OUT, COORDINATOR_*, storage errors, UNKNOWN_LEADER_EPOCH. */
 export const RETRIABLE: ReadonlySet<number> = new Set([3, 5, 6, 7, 14, 15, 16, 19, 20, 56, 74, 75]);
+const OUT_OF_ORDER_SEQUENCE = 45;
 const DUPLICATE_SEQUENCE = 46;
 const OFFSET_OUT_OF_RANGE = 1;
 
@@ -120,7 +121,7 @@ export class SimProducer {
       }
       const oldest = inFlight.shift();
       if (oldest === undefined) return;
-      this.settle(oldest.request, await oldest.answer);
+      this.settle(oldest.request, await oldest.answer, this.place.isCurrent(connection.host));
       this.pending.shift();
     }
   }
@@ -135,7 +136,7 @@ export class SimProducer {
         partitionData: own.map((batch) => newPartitionProduceData({ index: batch.log.partition, records: batch.bytes })),
       }),
     );
-    const answer = await connection.request(produceApi, PRODUCE_VERSION, newProduceRequest({ acks: -1, timeoutMs: 8000, topicData }));
+    const answer = await connection.request(produceApi, PRODUCE_VERSION, newProduceRequest({ acks: -1, timeoutMs: 4000, topicData }));
     return answer.responses.flatMap(({ name, partitionResponses }) =>
       partitionResponses.map(({ index, errorCode, baseOffset }) => ({
         topic: name,
@@ -147,7 +148,7 @@ export class SimProducer {
   }
 
   /** Throws ConnectionLost when a batch must go again: then all later ones do, in order, over a new connection. */
-  private settle({ batches }: PendingRequest, answers: readonly ProduceAnswer[]): void {
+  private settle({ batches }: PendingRequest, answers: readonly ProduceAnswer[], isCurrent: boolean): void {
     const { history } = this.place;
     history.done("send");
     for (const batch of batches) {
@@ -159,6 +160,11 @@ export class SimProducer {
       }
       const { errorCode, baseOffset } = answer;
       if (RETRIABLE.has(errorCode)) continue;
+      // A broker that was replaced and does not know it yet has missed what came after.
+      if (errorCode === OUT_OF_ORDER_SEQUENCE && !isCurrent) {
+        history.done("stale-answer");
+        continue;
+      }
       if (errorCode !== 0 && errorCode !== DUPLICATE_SEQUENCE) {
         batch.log.find("unexpected-error", `producer ${this.number}'s batch at ${batch.firstCounter} was answered with error ${errorCode}`);
       }
@@ -335,12 +341,13 @@ export async function readEnd(place: ClientPlace, log: LogModel): Promise<number
     const request = newListOffsetsRequest({ replicaId: -1, topics: [newListOffsetsTopic({ name: log.topic, partitions: [partition] })] });
     const answer = (await connection.request(listOffsetsApi, 7, request)).topics[0]?.partitions[0];
     place.history.done("list-offsets");
-    if (answer === undefined || answer.errorCode !== 0) {
+    // One that was replaced and does not know it yet may still answer from what it had.
+    if (answer === undefined || answer.errorCode !== 0 || !isCurrent || !place.isCurrent(connection.host)) {
       await place.process.clock.sleep(50);
       throw new ConnectionLost("again");
     }
     const end = Number(answer.offset);
-    if (end < acknowledged && isCurrent && place.isCurrent(connection.host)) {
+    if (end < acknowledged) {
       log.find("lost-write", `ListOffsets says that the log ends at ${end}, and ${acknowledged - 1} was acknowledged before`);
     }
     return end;

@@ -166,10 +166,10 @@ export class SimCluster {
   private died(incarnation: Incarnation): void {
     const at = this.zombies.indexOf(incarnation);
     if (at >= 0) this.zombies.splice(at, 1);
-    this.faults.crashPoints.hit((incarnation.process.crashPoint ?? "unknown").replace(/: .*/, ""));
+    this.faults.crashPoints.hit((incarnation.process.crashPoint ?? "unknown").replace(/^fenced: .*/, "fenced"));
     if (this.current !== incarnation) return;
     this.current = undefined;
-    const delayMs = 50 + this.random.nextFloat() * 1500;
+    const delayMs = 20 + this.random.nextFloat() * (this.random.chance(10) ? 3000 : 300);
     if (this.random.chance(40)) {
       this.moveToEmptyMachine();
       this.faults.strikes.hit("restart.empty-machine");
@@ -183,6 +183,8 @@ export class SimCluster {
     if (!(error instanceof Trouble)) return process.bug(error);
     this.scheduler.remember(`${process.name} could not start: ${error.code}: ${error.message}`);
     if (!EXCUSED.has(error.code)) this.history.find("start-refused", `${error.code}: ${error.message}`);
+    // The fence is a proven death: whoever has lost the volume and still answers is killed by whoever keeps processes.
+    if (error.code === "broker-alive") for (const zombie of [...this.zombies]) zombie.process.kill("replaced and still alive");
     process.post(0, "process.exit", () => process.kill(`start failed: ${error.code}`));
   }
 
