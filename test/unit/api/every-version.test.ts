@@ -2,20 +2,44 @@ import { describe, expect, test } from "bun:test";
 import { newApiVersionsRequest } from "../../../src/protocol/messages/api-versions.ts";
 import { newCreatePartitionsRequest, newCreatePartitionsTopic } from "../../../src/protocol/messages/create-partitions.ts";
 import { newCreatableTopic, newCreateTopicsRequest } from "../../../src/protocol/messages/create-topics.ts";
+import { newDeleteGroupsRequest } from "../../../src/protocol/messages/delete-groups.ts";
 import { newDeleteTopicState, newDeleteTopicsRequest } from "../../../src/protocol/messages/delete-topics.ts";
 import { newDescribeClusterRequest } from "../../../src/protocol/messages/describe-cluster.ts";
 import { newDescribeConfigsRequest, newDescribeConfigsResource } from "../../../src/protocol/messages/describe-configs.ts";
+import { newDescribeGroupsRequest } from "../../../src/protocol/messages/describe-groups.ts";
 import { newDescribeTopicPartitionsRequest, newTopicRequest } from "../../../src/protocol/messages/describe-topic-partitions.ts";
 import { newFetchPartition, newFetchRequest, newFetchTopic } from "../../../src/protocol/messages/fetch.ts";
+import { newFindCoordinatorRequest } from "../../../src/protocol/messages/find-coordinator.ts";
+import { newHeartbeatRequest } from "../../../src/protocol/messages/heartbeat.ts";
 import { newInitProducerIdRequest } from "../../../src/protocol/messages/init-producer-id.ts";
+import { newJoinGroupRequest, newJoinGroupRequestProtocol } from "../../../src/protocol/messages/join-group.ts";
+import { newLeaveGroupRequest, newMemberIdentity } from "../../../src/protocol/messages/leave-group.ts";
+import { newListGroupsRequest } from "../../../src/protocol/messages/list-groups.ts";
 import { newListOffsetsPartition, newListOffsetsRequest, newListOffsetsTopic } from "../../../src/protocol/messages/list-offsets.ts";
 import { newMetadataRequest, newMetadataRequestTopic } from "../../../src/protocol/messages/metadata.ts";
+import {
+  newOffsetCommitRequest,
+  newOffsetCommitRequestPartition,
+  newOffsetCommitRequestTopic,
+} from "../../../src/protocol/messages/offset-commit.ts";
+import {
+  newOffsetDeleteRequest,
+  newOffsetDeleteRequestPartition,
+  newOffsetDeleteRequestTopic,
+} from "../../../src/protocol/messages/offset-delete.ts";
+import {
+  newOffsetFetchRequest,
+  newOffsetFetchRequestGroup,
+  newOffsetFetchRequestTopic,
+  newOffsetFetchRequestTopics,
+} from "../../../src/protocol/messages/offset-fetch.ts";
 import {
   newOffsetForLeaderEpochRequest,
   newOffsetForLeaderPartition,
   newOffsetForLeaderTopic,
 } from "../../../src/protocol/messages/offset-for-leader-epoch.ts";
 import { newPartitionProduceData, newProduceRequest, newTopicProduceData } from "../../../src/protocol/messages/produce.ts";
+import { newSyncGroupRequest } from "../../../src/protocol/messages/sync-group.ts";
 import { ApiHarness } from "../support/api-harness.ts";
 import { makeBatch } from "../support/record-batches.ts";
 
@@ -65,6 +89,59 @@ const REQUESTS: ReadonlyMap<number, Make> = new Map<number, Make>([
       }),
   ],
   [3, (_version, name) => newMetadataRequest({ topics: [newMetadataRequestTopic({ name })] })],
+  [
+    8,
+    (version, name, topicId) =>
+      newOffsetCommitRequest({
+        groupId: "g",
+        memberId: "",
+        generationIdOrMemberEpoch: -1,
+        topics: [
+          newOffsetCommitRequestTopic({
+            ...(version >= 10 ? { topicId } : { name }),
+            partitions: [newOffsetCommitRequestPartition({ committedOffset: 3n }), newOffsetCommitRequestPartition({ partitionIndex: 9 })],
+          }),
+        ],
+      }),
+  ],
+  [
+    9,
+    (version, name, topicId) =>
+      version < 8
+        ? newOffsetFetchRequest({ groupId: "g", topics: [newOffsetFetchRequestTopic({ name, partitionIndexes: [0, 9] })] })
+        : newOffsetFetchRequest({
+            groups: [
+              newOffsetFetchRequestGroup({
+                groupId: "g",
+                topics: [newOffsetFetchRequestTopics({ ...(version >= 10 ? { topicId } : { name }), partitionIndexes: [0, 9] })],
+              }),
+              newOffsetFetchRequestGroup({ groupId: "other", topics: null }),
+            ],
+          }),
+  ],
+  [10, (version) => newFindCoordinatorRequest(version < 4 ? { key: "g" } : { coordinatorKeys: ["g", ""] })],
+  [
+    // A session timeout out of bounds is answered at once; nobody waits for a rebalance here.
+    11,
+    () =>
+      newJoinGroupRequest({
+        groupId: "g",
+        sessionTimeoutMs: 1,
+        protocolType: "consumer",
+        protocols: [newJoinGroupRequestProtocol({ name: "range" })],
+      }),
+  ],
+  [12, () => newHeartbeatRequest({ groupId: "g", generationId: 1, memberId: "m" })],
+  [
+    13,
+    (version) =>
+      newLeaveGroupRequest(
+        version < 3 ? { groupId: "g", memberId: "m" } : { groupId: "g", members: [newMemberIdentity({ memberId: "m" })] },
+      ),
+  ],
+  [14, () => newSyncGroupRequest({ groupId: "g", generationId: 1, memberId: "m" })],
+  [15, () => newDescribeGroupsRequest({ groups: ["g", ""] })],
+  [16, (version) => newListGroupsRequest(version >= 4 ? { statesFilter: ["Stable"] } : {})],
   [18, () => newApiVersionsRequest({ clientSoftwareName: "a", clientSoftwareVersion: "1" })],
   [
     19,
@@ -113,6 +190,15 @@ const REQUESTS: ReadonlyMap<number, Make> = new Map<number, Make>([
           newCreatePartitionsTopic({ name, count: 5 + version, assignments: null }),
           newCreatePartitionsTopic({ name: "?", count: 1, assignments: null }),
         ],
+      }),
+  ],
+  [42, () => newDeleteGroupsRequest({ groupsNames: ["g", ""] })],
+  [
+    47,
+    (_version, name) =>
+      newOffsetDeleteRequest({
+        groupId: "g",
+        topics: [newOffsetDeleteRequestTopic({ name, partitions: [newOffsetDeleteRequestPartition({})] })],
       }),
   ],
   [60, () => newDescribeClusterRequest({ includeClusterAuthorizedOperations: true })],

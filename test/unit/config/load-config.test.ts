@@ -118,7 +118,6 @@ describe("sources", () => {
       "controller.listener.names",
       "controller.quorum.voters",
       "listeners",
-      "offsets.topic.replication.factor",
       "process.roles",
     ]);
   });
