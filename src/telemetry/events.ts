@@ -17,7 +17,7 @@ export const EVENTS = {
   "group.open-failed": "A partition of __consumer_offsets cannot be opened; its groups wait until it can.",
   "group.topic-not-created": "__consumer_offsets cannot be created now; the next request for a group tries again.",
   "group.record-ignored": "A record of __consumer_offsets is of a kind that this version does not know.",
-  "group.joined": "A member has joined a group.",
+  "group.joined": "All members of a group have joined; their leader's assignment is due.",
   "group.rebalancing": "A group's members are asked to join again.",
   "group.rebalanced": "A generation of a group has its assignments.",
   "group.member-expired": "A member was removed from its group because it went silent.",
