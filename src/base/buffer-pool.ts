@@ -35,7 +35,7 @@ export class BufferPool {
     return this.#freeBytes;
   }
 
-  /** At least `minBytes` long, at most twice that or the step above it; holds anything. Not a Buffer, whose `slice` would not copy. */
+  /** At least `minBytes` long, at most twice that or the step above it; holds anything. */
   take(minBytes: number): Uint8Array {
     this.#uses += 1;
     const wanted = roundUp(minBytes);
@@ -46,7 +46,7 @@ export class BufferPool {
       this.#freeBytes -= buffer.length;
       return buffer;
     }
-    return new Uint8Array(Buffer.allocUnsafeSlow(wanted).buffer);
+    return allocateUnfilled(wanted);
   }
 
   /** `buffer` came from `take`; neither it nor a view of it is read or written by the caller after this. */
@@ -84,6 +84,11 @@ export class BufferPool {
 function roundUp(bytes: number): number {
   const step = Math.max(4096, 2 ** (Math.floor(Math.log2(Math.max(bytes, 1))) - 2));
   return Math.ceil(bytes / step) * step;
+}
+
+/** Memory of this length that holds anything: for what is written in full before it is read. Not a Buffer, whose `slice` would not copy. */
+export function allocateUnfilled(lengthBytes: number): Uint8Array {
+  return new Uint8Array(Buffer.allocUnsafeSlow(lengthBytes).buffer);
 }
 
 /** Hands the memory to the allocator without waiting for the garbage collector; `bytes` and all views of it become empty. Arrays over a part of a buffer are left alone. */

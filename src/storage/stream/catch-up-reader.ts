@@ -6,6 +6,7 @@
  * such answers cannot hold each other up for ever. Slices of the tail that the ring has left behind are loaded when they head their connection's output; they have
  * a budget of their own, which is freed by sending alone.
  */
+import { allocateUnfilled } from "../../base/buffer-pool.ts";
 import type { Clock } from "../../base/clock.ts";
 import { Trouble } from "../../base/trouble.ts";
 import type { MemoryBudget, MemoryLease } from "../cache/memory-budget.ts";
@@ -130,7 +131,7 @@ export class CatchUpReader implements TailSource {
     const firstOffset = log.index.baseOffset(sequence);
     const lease = await this.acquire(selection.sizeBytes, signal);
     try {
-      const bytes = new Uint8Array(selection.sizeBytes);
+      const bytes = allocateUnfilled(selection.sizeBytes);
       if (!(await this.copyTail(log, sequence, selection.endSequence, bytes))) {
         lease.release();
         return undefined;
@@ -203,7 +204,7 @@ export class CatchUpReader implements TailSource {
         lease = undefined;
         lease = await this.acquire(selection.sizeBytes, signal);
       }
-      const bytes = new Uint8Array(selection.sizeBytes);
+      const bytes = allocateUnfilled(selection.sizeBytes);
       copySelection(selection, bytes);
       lease.shrinkTo(selection.sizeBytes);
       const next = readAhead.advance(selection.nextOffset, windowBytes);

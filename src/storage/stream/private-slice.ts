@@ -1,5 +1,6 @@
-/** Records in private memory that is charged to the catch-up budget until `release`. */
+/** Records in private memory that is charged to the catch-up budget until `release`, and then freed at once. */
 import { assert } from "../../base/assert.ts";
+import { freeNow } from "../../base/buffer-pool.ts";
 import type { MemoryLease } from "../cache/memory-budget.ts";
 import type { RecordsSlice } from "../types.ts";
 
@@ -10,6 +11,7 @@ export class PrivateSlice implements RecordsSlice {
   private bytes: Uint8Array | undefined;
   private readonly lease: MemoryLease | undefined;
 
+  /** `bytes` belong to the slice. */
   constructor(firstOffset: number, nextOffset: number, bytes: Uint8Array, lease: MemoryLease | undefined) {
     this.firstOffset = firstOffset;
     this.nextOffset = nextOffset;
@@ -31,6 +33,7 @@ export class PrivateSlice implements RecordsSlice {
 
   release(): void {
     assert(this.bytes !== undefined, "a slice is released once");
+    if (this.sizeBytes > 0) freeNow(this.bytes);
     this.bytes = undefined;
     this.lease?.release();
   }
