@@ -65,42 +65,51 @@ export class Nemesis {
     this.scheduler.remember(`nemesis: ${action}`);
     switch (action) {
       case "crashAtEffect":
-        return process.armCrash(1 + random.nextInt(MAX_EFFECTS_TO_CRASH), random.chance(50));
+        process.armCrash(1 + random.nextInt(MAX_EFFECTS_TO_CRASH), random.chance(50));
+        break;
       case "kill":
-        return process.kill("at rest");
+        process.kill("at rest");
+        break;
       case "drain":
         this.hit("process.drain");
-        return cluster.drain();
+        cluster.drain();
+        break;
       case "pause":
         this.hit("process.pause");
         process.pause();
-        return this.later(random.chance(10) ? this.seconds(5, 20) : this.seconds(0.02, 2), () => process.wake());
+        this.later(random.chance(10) ? this.seconds(5, 20) : this.seconds(0.02, 2), () => process.wake());
+        break;
       case "takeOver":
         this.hit("process.takeover-of-paused");
-        return cluster.takeOver(this.seconds(0.5, 12));
+        cluster.takeOver(this.seconds(0.5, 12));
+        break;
       case "storeOutage":
         this.hit("store.outage");
         faults.isStoreDown = true;
-        return this.later(random.chance(3) ? this.seconds(60, 300) : this.seconds(1, 15), () => {
+        this.later(random.chance(3) ? this.seconds(60, 300) : this.seconds(1, 15), () => {
           faults.isStoreDown = false;
         });
+        break;
       case "deviceErrors":
         this.hit("wal.error-burst");
         faults.isDeviceFailing = true;
-        return this.later(random.chance(4) ? this.seconds(30, 50) : this.seconds(0.05, 2), () => {
+        this.later(random.chance(4) ? this.seconds(30, 50) : this.seconds(0.05, 2), () => {
           faults.isDeviceFailing = false;
         });
+        break;
       case "partition":
         this.hit("net.partition");
-        return this.network.cutOff(process.host, this.scheduler.nowMs + (random.chance(10) ? this.seconds(4, 20) : this.seconds(0.2, 2)));
+        this.network.cutOff(process.host, this.scheduler.nowMs + (random.chance(10) ? this.seconds(4, 20) : this.seconds(0.2, 2)));
+        break;
       case "resets":
         this.hit("net.resets");
-        return this.network.resetSome(1 + random.nextInt(4), (bound) => random.nextInt(bound));
+        this.network.resetSome(1 + random.nextInt(4), (bound) => random.nextInt(bound));
+        break;
       case "clockJump":
         this.hit("clock.jump");
         cluster.wallOffsetMs += (random.nextFloat() * 2 - 1) * HOUR_MS;
         process.wallOffsetMs = cluster.wallOffsetMs;
-        return;
+        break;
     }
   }
 

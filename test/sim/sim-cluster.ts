@@ -54,6 +54,7 @@ export class SimCluster {
   private readonly network: SimNetwork;
   private readonly history: History;
   private readonly sizes: Sizes;
+  private readonly crashesAreFindings: boolean;
   private processCount = 100;
   private machine = 1;
   wallOffsetMs = 0;
@@ -65,6 +66,7 @@ export class SimCluster {
     readonly network: SimNetwork;
     readonly history: History;
     readonly sizes: Sizes;
+    readonly crashesAreFindings: boolean;
   }) {
     this.scheduler = options.scheduler;
     this.random = new SeededRandom(options.seed);
@@ -72,6 +74,7 @@ export class SimCluster {
     this.network = options.network;
     this.history = options.history;
     this.sizes = options.sizes;
+    this.crashesAreFindings = options.crashesAreFindings;
     const server = this.makeProcess("bucket", "bucket");
     this.bucket = new MemoryStore(server.clock);
     this.disk = new SimDisk(options.sizes.diskBytes);
@@ -180,9 +183,12 @@ export class SimCluster {
   }
 
   private startFailed(process: SimProcess, error: unknown): void {
-    if (!(error instanceof Trouble)) return process.bug(error);
+    if (!(error instanceof Trouble)) {
+      process.bug(error);
+      return;
+    }
     this.scheduler.remember(`${process.name} could not start: ${error.code}: ${error.message}`);
-    if (!EXCUSED.has(error.code)) this.history.find("start-refused", `${error.code}: ${error.message}`);
+    if (!EXCUSED.has(error.code) && this.crashesAreFindings) this.history.find("start-refused", `${error.code}: ${error.message}`);
     // The fence is a proven death: whoever has lost the volume and still answers is killed by whoever keeps processes.
     if (error.code === "broker-alive") for (const zombie of [...this.zombies]) zombie.process.kill("replaced and still alive");
     process.post(0, "process.exit", () => process.kill(`start failed: ${error.code}`));
@@ -190,14 +196,15 @@ export class SimCluster {
 
   private bugFound(error: unknown, process: SimProcess): void {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.history.find("crash", `${process.name}: ${text}`);
+    if (this.crashesAreFindings) this.history.find("crash", `${process.name}: ${text}`);
+    else this.scheduler.remember(`${process.name}: bug: ${text}`);
     process.kill("bug");
   }
 
   private logged(process: SimProcess, level: string, event: string, message: string, fields: LogFields): void {
     this.scheduler.note(event, process.number, 0);
     if (level !== "info" || event.startsWith("broker.")) this.scheduler.remember(`${process.name} ${level} ${event}: ${message}`);
-    if (event === "wal.damaged") this.history.find("wal-damaged", `${message} ${JSON.stringify(fields)}`);
+    if (event === "wal.damaged" && this.crashesAreFindings) this.history.find("wal-damaged", `${message} ${JSON.stringify(fields)}`);
     if (event === "request.failed") this.history.find("unexpected-error", `${message} ${JSON.stringify(fields)}`);
   }
 }

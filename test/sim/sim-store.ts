@@ -21,9 +21,17 @@ interface Call<T> {
   readonly options: StoreCallOptions | undefined;
 }
 
+interface Refusal {
+  readonly code: StoreTroubleCode;
+  readonly detail: string;
+  readonly isLate: boolean;
+}
+
 export class SimStore implements ObjectStore {
   readonly description = "sim://bucket";
   readonly clockSkewMs = undefined;
+  /** What is on its way is the network's. */
+  readonly keepsNoBytes = true;
   private readonly bucket: MemoryStore;
   private readonly process: SimProcess;
   private readonly faults: Faults;
@@ -35,11 +43,13 @@ export class SimStore implements ObjectStore {
   }
 
   createOnce(key: string, bytes: Uint8Array, options?: StoreCallOptions): Promise<PutResult> {
-    return this.call({ operation: "createOnce", key, apply: () => this.bucket.createOnce(key, bytes), options });
+    const sent = bytes.slice();
+    return this.call({ operation: "createOnce", key, apply: () => this.bucket.createOnce(key, sent), options });
   }
 
   put(key: string, bytes: Uint8Array, options?: StoreCallOptions): Promise<void> {
-    return this.call({ operation: "put", key, apply: () => this.bucket.put(key, bytes), options });
+    const sent = bytes.slice();
+    return this.call({ operation: "put", key, apply: () => this.bucket.put(key, sent), options });
   }
 
   async get(key: string, range?: { start: number; end: number }, options?: StoreCallOptions): Promise<Uint8Array | undefined> {
@@ -121,21 +131,22 @@ export class SimStore implements ObjectStore {
     const { process, faults } = this;
     const { rates } = faults;
     const { scheduler } = process;
-    const failLater = (code: StoreTroubleCode, detail: string): void =>
-      void process.post(this.latency(), "store.failed", () => fail(code, detail));
-    if (faults.isStoreDown) return failLater("store-unavailable", "503 (outage)");
-    if (isCreate && this.strikes(rates.storeConflict, "store.409")) return failLater("store-conflict", "409");
-    if (this.strikes(rates.storeUnavailable, "store.503")) return failLater("store-unavailable", "503");
     const unknown = isCreate ? "store-outcome-unknown" : "store-unavailable";
-    if (this.strikes(rates.storeLostRequest, "store.lost-request")) return failLater(unknown, "request lost");
-    if (this.strikes(rates.storeDelayed, "store.delayed")) {
-      const lateMs = process.random.nextFloat() * DELAYED_MS;
-      scheduler.post(undefined, lateMs, "store.delayed", () => void call.apply().catch(() => {}));
-      return failLater(unknown, "connection lost, the request is still on its way");
+    const refusal = this.pickRefusal(isCreate, unknown);
+    if (refusal !== undefined) {
+      if (refusal.isLate) {
+        scheduler.post(undefined, process.random.nextFloat() * DELAYED_MS, "store.delayed", () => {
+          call.apply().catch(() => {});
+        });
+      }
+      process.post(this.latency(), "store.failed", () => fail(refusal.code, refusal.detail));
+      return;
     }
     const loses = this.strikes(rates.storeLostReply, "store.lost-reply");
     if (this.strikes(rates.storeDuplicate, "store.duplicate")) {
-      scheduler.post(undefined, this.latency() * 4, "store.duplicate", () => void call.apply().catch(() => {}));
+      scheduler.post(undefined, this.latency() * 4, "store.duplicate", () => {
+        call.apply().catch(() => {});
+      });
     }
     scheduler.post(undefined, this.latency(), "store.arrives", () => {
       call.apply().then(
@@ -146,6 +157,18 @@ export class SimStore implements ObjectStore {
         (error: unknown) => process.post(this.latency(), "store.error", () => fail("store-object-short", String(error))),
       );
     });
+  }
+
+  /** How the request fails on its way, if it does; `isLate`: it arrives all the same, after the caller was told. */
+  private pickRefusal(isCreate: boolean, unknown: StoreTroubleCode): Refusal | undefined {
+    const { rates, isStoreDown } = this.faults;
+    if (isStoreDown) return { code: "store-unavailable", detail: "503 (outage)", isLate: false };
+    if (isCreate && this.strikes(rates.storeConflict, "store.409")) return { code: "store-conflict", detail: "409", isLate: false };
+    if (this.strikes(rates.storeUnavailable, "store.503")) return { code: "store-unavailable", detail: "503", isLate: false };
+    if (this.strikes(rates.storeLostRequest, "store.lost-request")) return { code: unknown, detail: "request lost", isLate: false };
+    if (this.strikes(rates.storeDelayed, "store.delayed"))
+      return { code: unknown, detail: "the request is still on its way", isLate: true };
+    return undefined;
   }
 
   /** One way. */

@@ -20,6 +20,8 @@ export interface SimOptions {
   readonly minutes?: number | undefined;
   readonly scenario?: string | undefined;
   readonly wantsTrace?: boolean;
+  /** False: a bug that ends a broker's process is a crash and no finding (mutation proof). Default true. */
+  readonly crashesAreFindings?: boolean;
 }
 
 export interface SimResult {
@@ -80,6 +82,7 @@ class Simulation {
       network,
       history,
       sizes: this.scenario.pickSizes(random),
+      crashesAreFindings: options.crashesAreFindings ?? true,
     });
     this.nemesis = new Nemesis({ scheduler, random, faults, network, cluster: this.cluster, scenario: this.scenario });
   }
@@ -177,6 +180,7 @@ class Simulation {
     await this.readEverything(driver);
     while (this.unfinished.size > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
     if (this.unfinished.size > 0) this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end`);
+    while (this.cluster.zombies.length > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
     for (const zombie of this.cluster.zombies) this.history.find("stuck", `${zombie.process.name} was replaced and has not stopped`);
     await checkBucket(this.cluster.bucket, this.history, this.cluster.current?.process);
   }
