@@ -25,6 +25,8 @@ const evidence = `## What the tests run against
 | Thing | How it is tested |
 |---|---|
 | Java client and perf tools 4.3.1, kcat (librdkafka 2.0), confluent-kafka 2.13, KafkaJS 2.2, franz-go 1.22, Sarama 1.61 | against the executable: every codec that the client has, records made from real text, SHA-256 and offsets compared (\`test/conformance/\`) |
+| Consumer groups: Java client 4.3.1 (range and cooperative), KafkaJS, franz-go, Sarama, confluent-kafka (range and cooperative), kafka-python 2.3 | joins, leaves, killed members, a broker killed with -9, rolling and static restarts: no record skipped, none processed again below a commit (\`test/conformance/groups-clients.test.ts\`) |
+| kafka-consumer-groups and the formatters of \`__consumer_offsets\` | list, describe, reset, delete, read (\`test/conformance/groups-tools.test.ts\`) |
 | Apache Kafka 4.4.0 | the raw-connection tests of \`test/conformance/\` also pass against it (\`CONFORMANCE_PORT\`), but for those that are about Weir alone |
 | S3 servers minio and versitygw | real servers on loopback |
 | Amazon S3 and S3 Express | not run on the real service |
@@ -37,6 +39,9 @@ const evidence = `## What the tests run against
   NOT_ENOUGH_REPLICAS: durability is the WAL's and the bucket's.
 - Records compressed with zstd are refused below Fetch 10 with UNSUPPORTED_COMPRESSION_TYPE (KIP-110); Kafka 4.4 hands them to any version.
 - InitProducerId with a transactional id answers INVALID_REQUEST while there are no transactions, so that a client fails and does not spin.
+  FindCoordinator answers a transactional id with TRANSACTIONAL_ID_AUTHORIZATION_FAILED: the one code that every client takes as fatal.
+- FindCoordinator creates \`__consumer_offsets\` and answers the coordinator at once; Kafka answers COORDINATOR_NOT_AVAILABLE first.
+- OffsetFetch waits until what it tells is durable, whether \`require_stable\` is set or not.
 `;
 
 function servedTable(handlers: readonly ApiHandler[]): string {

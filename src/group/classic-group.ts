@@ -17,9 +17,8 @@
  */
 import { assert } from "../base/assert.ts";
 import type { GroupHost, GroupView, StoredGroup } from "./group-host.ts";
-import { copyProtocols, GroupRoster, hasSameProtocols, type Member, metadataOf } from "./group-roster.ts";
+import { copyProtocols, GroupRoster, hasSameProtocols, idsOf, type Member, metadataOf } from "./group-roster.ts";
 import {
-  type GroupDescription,
   type GroupError,
   type GroupState,
   type JoinAnswer,
@@ -32,7 +31,7 @@ import {
   type SyncAnswer,
   type SyncRequest,
 } from "./group-types.ts";
-import { CONSUMER_PROTOCOL_TYPE, readSubscribedTopics } from "./subscription.ts";
+import { CONSUMER_PROTOCOL_TYPE, readGroupTopics } from "./subscription.ts";
 import type { Timer } from "./timer-queue.ts";
 
 /** A new member's first join may wait as long as this: its client cannot be seen to have gone. */
@@ -81,7 +80,7 @@ export class ClassicGroup implements GroupView {
       group.roster.add(group.#newMember({ ...each, protocols }, each.assignment));
     }
     if (stored.leaderId !== undefined && group.roster.has(stored.leaderId)) group.roster.leaderId = stored.leaderId;
-    group.#subscribedTopics = group.#readSubscribedTopics();
+    group.#subscribedTopics = readGroupTopics(group);
     return group;
   }
 
@@ -131,17 +130,9 @@ export class ClassicGroup implements GroupView {
   join(request: JoinRequest, answer: (answer: JoinAnswer) => void): void {
     assert(this.#state !== "Dead", "a dead group is joined");
     const { memberId } = request;
-    if (!this.#hasRoomFor(memberId)) {
-      this.#removePending(memberId);
-      const member = this.roster.get(memberId);
-      if (member !== undefined) this.#drop(member);
-      answer(refuseJoin("", "group-full"));
-      if (this.#state === "PreparingRebalance") this.#completeJoinIfAll();
-      return;
-    }
-    const isKnown = memberId !== "";
-    if (!this.#supports(request)) answer(refuseJoin(memberId, "inconsistent-protocol"));
-    else if (!isKnown) this.#joinNew(request, answer);
+    if (!this.#hasRoomFor(memberId)) this.#turnAway(memberId, answer);
+    else if (!this.#supports(request)) answer(refuseJoin(memberId, "inconsistent-protocol"));
+    else if (memberId === "") this.#joinNew(request, answer);
     else if (this.#pendingJoins.has(memberId)) this.#addMember(request, memberId, answer);
     else this.#joinAgain(request, answer);
   }
@@ -158,6 +149,14 @@ export class ClassicGroup implements GroupView {
       default:
         return true;
     }
+  }
+
+  #turnAway(memberId: string, answer: (answer: JoinAnswer) => void): void {
+    this.#removePending(memberId);
+    const member = this.roster.get(memberId);
+    if (member !== undefined) this.#drop(member);
+    answer(refuseJoin("", "group-full"));
+    if (this.#state === "PreparingRebalance") this.#completeJoinIfAll();
   }
 
   #supports({ protocolType, protocols }: JoinRequest): boolean {
@@ -263,8 +262,8 @@ export class ClassicGroup implements GroupView {
         return;
       }
       const isLeader = this.roster.leaderId === member.memberId;
-      const told = this.#describeGeneration(member, request.supportsSkippingAssignment && isLeader);
       const skipAssignment = request.supportsSkippingAssignment && isLeader;
+      const told = this.#describeGeneration(member, skipAssignment);
       // Older leaders would assign anew if they learned that they lead: they are told the former id (KIP-345).
       this.roster.answerJoin(member, {
         ...told,
@@ -348,7 +347,7 @@ export class ClassicGroup implements GroupView {
       return;
     }
     this.#protocolName = this.roster.selectProtocol();
-    this.#subscribedTopics = this.#readSubscribedTopics();
+    this.#subscribedTopics = readGroupTopics(this);
     this.#moveTo("CompletingRebalance");
     this.#host.onRebalanceJoined(this);
     for (const member of this.roster.all()) {
@@ -363,7 +362,7 @@ export class ClassicGroup implements GroupView {
   #becomeEmpty(): void {
     this.#protocolName = undefined;
     this.#moveTo("Empty");
-    this.#subscribedTopics = this.#readSubscribedTopics();
+    this.#subscribedTopics = readGroupTopics(this);
     // If it cannot be stored, the former generation comes back with the next load and its sessions run out.
     this.#host.store(this, new Map(), () => {});
   }
@@ -402,11 +401,9 @@ export class ClassicGroup implements GroupView {
     const memberError = this.findMemberError(request);
     if (memberError !== undefined) return memberError;
     if (request.generation !== this.#generation) return "illegal-generation";
-    const { protocolType, protocolName } = request;
-    if (protocolType !== undefined && this.#protocolType !== undefined && protocolType !== this.#protocolType)
+    if (differs(request.protocolType, this.#protocolType) || differs(request.protocolName, this.#protocolName)) {
       return "inconsistent-protocol";
-    if (protocolName !== undefined && this.#protocolName !== undefined && protocolName !== this.#protocolName)
-      return "inconsistent-protocol";
+    }
     return this.#state === "PreparingRebalance" ? "rebalance-in-progress" : undefined;
   }
 
@@ -551,35 +548,11 @@ export class ClassicGroup implements GroupView {
     }
   }
 
-  describe(): GroupDescription {
-    const isStable = this.#state === "Stable";
-    return {
-      groupId: this.groupId,
-      state: this.#state,
-      protocolType: this.#protocolType ?? "",
-      protocolName: isStable ? (this.#protocolName ?? "") : "",
-      members: Array.from(this.roster.all(), (member) => ({
-        memberId: member.memberId,
-        groupInstanceId: member.groupInstanceId,
-        clientId: member.clientId,
-        clientHost: member.clientHost,
-        metadata: isStable ? metadataOf(member, this.#protocolName) : NO_BYTES,
-        assignment: member.assignment,
-      })),
-    };
-  }
-
   #newMember(from: Omit<Member, "assignment" | "isNew" | "answerJoin" | "answerSync" | "session">, assignment: Uint8Array): Member {
     const { memberId, groupInstanceId, clientId, clientHost, protocols, sessionTimeoutMs, rebalanceTimeoutMs } = from;
+    const fields = { memberId, groupInstanceId, clientId, clientHost, protocols, sessionTimeoutMs, rebalanceTimeoutMs, assignment };
     const member: Member = {
-      memberId,
-      groupInstanceId,
-      clientId,
-      clientHost,
-      protocols,
-      sessionTimeoutMs,
-      rebalanceTimeoutMs,
-      assignment,
+      ...fields,
       isNew: false,
       answerJoin: undefined,
       answerSync: undefined,
@@ -593,13 +566,12 @@ export class ClassicGroup implements GroupView {
   }
 
   #describeGeneration(member: Member, withMembers: boolean): JoinAnswer {
-    const members = !withMembers
-      ? []
-      : Array.from(this.roster.all(), ({ memberId, groupInstanceId, ...rest }) => ({
-          memberId,
-          groupInstanceId,
-          metadata: rest.protocols.find((protocol) => protocol.name === this.#protocolName)?.metadata ?? NO_BYTES,
-        }));
+    const told = withMembers ? Array.from(this.roster.all()) : [];
+    const members = told.map((each) => ({
+      memberId: each.memberId,
+      groupInstanceId: each.groupInstanceId,
+      metadata: metadataOf(each, this.#protocolName),
+    }));
     return {
       memberId: member.memberId,
       generation: this.#generation,
@@ -615,24 +587,13 @@ export class ClassicGroup implements GroupView {
     return { protocolType: this.#protocolType, protocolName: this.#protocolName, assignment: member.assignment };
   }
 
-  #readSubscribedTopics(): ReadonlySet<string> | undefined {
-    if (!this.usesConsumerProtocol) return undefined;
-    if (this.roster.size === 0) return new Set();
-    const topics = new Set<string>();
-    for (const member of this.roster.all()) {
-      const subscribed = readSubscribedTopics(metadataOf(member, this.#protocolName));
-      if (subscribed === undefined) return undefined;
-      for (const topic of subscribed) topics.add(topic);
-    }
-    return topics;
-  }
-
   #moveTo(state: GroupState): void {
     this.#state = state;
     this.#stateTimestampMs = this.#host.wallMs();
   }
 }
 
-function idsOf(members: readonly Member[]): string[] {
-  return members.map((member) => member.memberId);
+/** Both are known, and not the same. */
+function differs(asked: string | undefined, known: string | undefined): boolean {
+  return asked !== undefined && known !== undefined && asked !== known;
 }

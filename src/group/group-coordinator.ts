@@ -17,6 +17,7 @@ import type { Crc32c } from "../protocol/record-batch.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
 import { CoordinatorShard, type ShardSettings } from "./coordinator-shard.ts";
+import { describeGroup } from "./describe-group.ts";
 import { declareGroupMetrics, type GroupMetrics } from "./group-metrics.ts";
 import { partitionOfGroup } from "./group-partition.ts";
 import {
@@ -82,6 +83,8 @@ export class GroupCoordinator {
   #runningLoads = 0;
   #creation: Promise<TopicView | undefined> | undefined;
   #expiryTimer: TimerHandle | undefined;
+  /** The broker serves: partitions that come to it later are read as they come. */
+  #isServing = false;
   #isClosed = false;
 
   constructor(options: GroupCoordinatorOptions) {
@@ -220,6 +223,7 @@ export class GroupCoordinator {
   loadOwned(): void {
     const { metadata, config, partitions } = this.#options;
     const topic = metadata.image.getTopic(GROUPS_TOPIC);
+    this.#isServing = true;
     if (topic === undefined || this.#isClosed) return;
     for (let partition = 0; partition < topic.partitionCount; partition++) {
       if (this.#shards.has(partition) || this.#opening.has(partition)) continue;
@@ -245,6 +249,8 @@ export class GroupCoordinator {
     if (this.#isClosed) return;
     for (const shard of [...this.#shards.values()]) if (!shard.isServing) this.#unload(shard, "its partition is no longer here");
     const { image } = this.#options.metadata;
+    const topic = image.getTopic(GROUPS_TOPIC);
+    if (this.#isServing && topic !== undefined && (topicIds.has("*") || topicIds.has(topic.topicId))) this.loadOwned();
     const isAnyGone = topicIds.has("*") || [...topicIds].some((topicId) => image.getTopicById(topicId) === undefined);
     if (!isAnyGone) return;
     for (const shard of this.#shards.values()) if (shard.state === "active") this.#removeOffsetsOfGoneTopics(shard);
@@ -329,7 +335,9 @@ export class GroupCoordinator {
 
   async describe(groupId: string): Promise<GroupDescription | GroupError> {
     const shard = await this.#shardOf(groupId);
-    return shard instanceof CoordinatorShard ? (shard.getGroup(groupId)?.describe() ?? "group-not-found") : shard;
+    if (!(shard instanceof CoordinatorShard)) return shard;
+    const group = shard.getGroup(groupId);
+    return group === undefined ? "group-not-found" : describeGroup(group);
   }
 
   /** All groups of this broker. */

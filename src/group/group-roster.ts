@@ -197,3 +197,7 @@ export function copyProtocols(protocols: readonly MemberProtocol[]): MemberProto
   for (const { name, metadata } of protocols) if (!copies.has(name)) copies.set(name, { name, metadata: metadata.slice() });
   return [...copies.values()];
 }
+
+export function idsOf(members: readonly Member[]): string[] {
+  return members.map((member) => member.memberId);
+}

@@ -4,6 +4,8 @@
  */
 import { DecodeError } from "../protocol/codec-error.ts";
 import { Reader } from "../protocol/reader.ts";
+import type { GroupView } from "./group-host.ts";
+import { metadataOf } from "./group-roster.ts";
 
 export const CONSUMER_PROTOCOL_TYPE = "consumer";
 
@@ -17,4 +19,16 @@ export function readSubscribedTopics(metadata: Uint8Array): readonly string[] | 
     if (error instanceof DecodeError) return undefined;
     throw error;
   }
+}
+
+/** What all members of a group subscribe to; undefined when it is not a consumer group or that cannot be told. */
+export function readGroupTopics({ protocolType, protocolName, roster }: GroupView): ReadonlySet<string> | undefined {
+  if (protocolType !== CONSUMER_PROTOCOL_TYPE) return undefined;
+  const topics = new Set<string>();
+  for (const member of roster.all()) {
+    const subscribed = readSubscribedTopics(metadataOf(member, protocolName));
+    if (subscribed === undefined) return undefined;
+    for (const topic of subscribed) topics.add(topic);
+  }
+  return topics;
 }
