@@ -21,6 +21,8 @@ export interface Scenario {
   readonly name: string;
   readonly producers: number;
   readonly consumers: number;
+  /** Of one classic group. */
+  readonly members: number;
   /** A producer's pause between requests, on average. */
   readonly pauseMs: number;
   readonly churnsTopics: boolean;
@@ -73,6 +75,7 @@ const mixed: Scenario = {
   name: "mixed",
   producers: 1,
   consumers: 1,
+  members: 0,
   pauseMs: 25,
   churnsTopics: true,
   rates: {},
@@ -93,6 +96,7 @@ export const SCENARIOS: readonly Scenario[] = [
     rates: { netReset: 0.002, netHalfOpen: 0.0004 },
   },
   { ...mixed, name: "device", actions: { ...NONE, deviceErrors: 4, crashAtEffect: 3 }, rates: { walError: 0.01, walStall: 0.003 } },
+  { ...mixed, name: "groups", consumers: 0, members: 2, churnsTopics: false },
   { ...mixed, name: "calm", actions: NONE, rates: {} },
 ];
 

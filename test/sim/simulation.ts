@@ -10,8 +10,10 @@ import { Nemesis } from "./nemesis.ts";
 import type { SimProcess } from "./process.ts";
 import { getScenario, type Scenario } from "./scenarios.ts";
 import { Scheduler } from "./scheduler.ts";
-import { type ClientPlace, createSimTopic, deleteSimTopic, readEnd, SimConsumer, SimProducer } from "./sim-clients.ts";
+import { ConnectionLost } from "./sim-client.ts";
+import { type ClientPlace, createSimTopic, deleteSimTopic, insist, readEnd, SimConsumer, SimProducer } from "./sim-clients.ts";
 import { SimCluster } from "./sim-cluster.ts";
+import { fetchCommitted, GroupModel, SimGroupMember } from "./sim-group.ts";
 import { SimNetwork } from "./sim-network.ts";
 
 export interface SimOptions {
@@ -62,6 +64,8 @@ class Simulation {
   private readonly nemesis: Nemesis;
   private readonly producers: SimProducer[] = [];
   private readonly consumers: SimConsumer[] = [];
+  private readonly members: SimGroupMember[] = [];
+  private group: GroupModel | undefined;
   private readonly unfinished = new Set<string>();
   private isOver = false;
   private clientCount = 0;
@@ -136,6 +140,35 @@ class Simulation {
       this.consumers.push(consumer);
       this.begin(`consumer-${index}`, consumer.run());
     }
+    if (this.scenario.members > 0) this.startMembers(logs);
+  }
+
+  private startMembers(logs: readonly LogModel[]): void {
+    this.group = new GroupModel("sim-group", logs);
+    for (let index = 0; index < this.scenario.members; index++) {
+      const member = new SimGroupMember(this.place(`member-${index}`), `member-${index}`, this.group);
+      this.members.push(member);
+      this.begin(`member-${index}`, member.run());
+    }
+  }
+
+  /** What was acknowledged as committed is answered, also by a coordinator that begins anew. */
+  private async checkCommitted(driver: ClientPlace): Promise<void> {
+    const { group } = this;
+    if (group === undefined || this.members.length === 0) return;
+    await insist(driver, async (connection) => {
+      const committed = await fetchCommitted(connection, group, group.logs);
+      const answers = [...committed];
+      if (!driver.isCurrent(connection.host) || answers.some(([, { errorCode }]) => errorCode !== 0)) {
+        await driver.process.clock.sleep(100);
+        throw new ConnectionLost("again");
+      }
+      for (const [log, { offset }] of answers) {
+        const due = group.getAcknowledged(log);
+        if (offset < due)
+          log.find("nonmonotonic-offset", `the group's committed offset is ${offset} at the end, and ${due} was acknowledged`);
+      }
+    });
   }
 
   /** Topics that come and go: produced to, read and deleted again. */
@@ -169,6 +202,7 @@ class Simulation {
   /** Every operation ends, and the whole log is there, also for a process that begins with volume and bucket alone. */
   private async finish(driver: ClientPlace): Promise<void> {
     for (const producer of this.producers) producer.stop();
+    for (const member of this.members) member.stop();
     const sleep = (ms: number): Promise<void> => driver.process.clock.sleep(ms);
     const endMs = this.scheduler.nowMs + LIVENESS_BOUND_MS;
     const isBusy = (): boolean => [...this.unfinished].some((name) => !name.startsWith("consumer"));
@@ -176,8 +210,10 @@ class Simulation {
     if (isBusy())
       this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end within ${LIVENESS_BOUND_MS} ms after the faults`);
     await this.readEverything(driver);
+    await this.checkCommitted(driver);
     this.cluster.current?.process.kill("last restart");
     await this.readEverything(driver);
+    await this.checkCommitted(driver);
     while (this.unfinished.size > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
     if (this.unfinished.size > 0) this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end`);
     while (this.cluster.zombies.length > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
@@ -234,7 +270,7 @@ class Simulation {
       virtualMs: this.scheduler.nowMs,
       operations: operationCount,
       operationsByKind: operations,
-      clients: this.scenario.producers + this.scenario.consumers,
+      clients: this.scenario.producers + this.scenario.consumers + this.scenario.members,
       faults,
       strikes: this.faults.strikes.counts,
       crashPoints: this.faults.crashPoints.counts,
