@@ -7,7 +7,7 @@
  * Not done: authorisation; transactions (no offset is ever unstable); member epochs of the consumer protocol (KIP-848).
  */
 import type { TopicOffsets } from "../group/group-coordinator.ts";
-import type { CommittedOffset } from "../group/group-types.ts";
+import type { CommittedOffset, GroupError } from "../group/group-types.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
   newOffsetFetchResponse,
@@ -60,7 +60,7 @@ export class OffsetFetchHandler implements SerialHandler<OffsetFetchRequest, Off
       return known === undefined ? [] : [{ topic: known.name, topicId: known.topicId, partitions: topic.partitionIndexes }];
     });
     const found = await this.#services.groups.fetch(groupId, wanted);
-    if (typeof found === "string") return newOffsetFetchResponseGroup({ groupId, errorCode: groupErrorCode(found) });
+    if (typeof found === "string") return newOffsetFetchResponseGroup({ groupId, errorCode: fetchErrorCode(found) });
     return newOffsetFetchResponseGroup({ groupId, topics: [...this.#describe(found, byId), ...unknown] });
   }
 
@@ -84,7 +84,7 @@ export class OffsetFetchHandler implements SerialHandler<OffsetFetchRequest, Off
     }));
     const found = await this.#services.groups.fetch(request.groupId, wanted);
     if (typeof found !== "string") return newOffsetFetchResponse({ topics: describeOld(found, ErrorCodes.NONE) });
-    const errorCode = groupErrorCode(found);
+    const errorCode = fetchErrorCode(found);
     if (apiVersion >= FIRST_WITH_TOP_LEVEL_ERROR) return newOffsetFetchResponse({ errorCode });
     const refused = (wanted ?? []).map(({ topic, partitions }) => ({
       topic,
@@ -118,4 +118,9 @@ function refuseTopicId({ topicId, partitionIndexes }: OffsetFetchRequestTopics):
     newOffsetFetchResponsePartitions({ partitionIndex, errorCode: ErrorCodes.UNKNOWN_TOPIC_ID, ...fieldsOf(undefined) }),
   );
   return newOffsetFetchResponseTopics({ topicId, partitions });
+}
+
+/** As Kafka: consumers before 3.9 take COORDINATOR_NOT_AVAILABLE here for fatal. */
+function fetchErrorCode(error: GroupError): number {
+  return error === "not-available" ? ErrorCodes.NOT_COORDINATOR : groupErrorCode(error);
 }

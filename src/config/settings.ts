@@ -48,6 +48,9 @@ export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
   "group.max.session.timeout.ms": used("Longest session that a member of a classic group may ask for."),
   "group.min.session.timeout.ms": used("Shortest session that a member of a classic group may ask for."),
   "offset.metadata.max.bytes": used("Longest metadata of a committed offset."),
+  "offsets.commit.timeout.ms": used(
+    "How long a commit, an assignment or an offset fetch waits for the WAL before its client is told to ask again.",
+  ),
   "offsets.load.buffer.size": used("Bytes read at once while the groups of a partition are loaded."),
   "offsets.retention.check.interval.ms": used("How often committed offsets are looked through for those whose retention has ended."),
   "offsets.retention.minutes": used("How long the offsets of a group without members are kept."),

@@ -256,6 +256,7 @@ export class ClassicGroup implements GroupView {
           memberId: "",
           leaderId: formerLeader,
         });
+        if (this.roster.get(member.memberId) !== member || this.#state !== "Stable") return;
         const former = this.#newMember({ ...old, clientId: old.clientId, clientHost: old.clientHost }, old.assignment);
         this.roster.replace(member, former);
         former.session.start(former.sessionTimeoutMs);

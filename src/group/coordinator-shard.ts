@@ -48,7 +48,7 @@ import {
 import { type ExpiryContext, findExpiredOffsets } from "./offset-expiry.ts";
 import { OffsetStore } from "./offset-store.ts";
 import type { ShardLog } from "./shard-log.ts";
-import type { TimerQueue } from "./timer-queue.ts";
+import type { Timer, TimerQueue } from "./timer-queue.ts";
 
 export interface ShardSettings {
   readonly initialRebalanceDelayMs: number;
@@ -56,6 +56,8 @@ export interface ShardSettings {
   readonly offsetMetadataMaxBytes: number;
   readonly loadBufferBytes: number;
   readonly offsetsRetentionMs: number;
+  /** How long an answer waits for what it needs to be durable. */
+  readonly commitTimeoutMs: number;
 }
 
 export interface ShardOptions {
@@ -89,6 +91,8 @@ export class CoordinatorShard implements GroupHost {
   #state: ShardState = "loading";
   /** Requests that wait for something durable: told "not-coordinator" when the shard ends. */
   readonly #waiting = new Set<(error: GroupError) => void>();
+  /** Of groups' states on their way to the log. */
+  readonly #storeDeadlines = new Set<Timer>();
 
   constructor(options: ShardOptions, log: ShardLog) {
     this.partition = options.partition;
@@ -347,6 +351,7 @@ export class CoordinatorShard implements GroupHost {
     this.#state = "closed";
     this.#log.close();
     for (const group of this.#groups.values()) group.end(error);
+    for (const deadline of this.#storeDeadlines) deadline.cancel();
     for (const fail of [...this.#waiting]) fail(error);
     this.#waiting.clear();
   }
@@ -369,17 +374,21 @@ export class CoordinatorShard implements GroupHost {
     return undefined;
   }
 
-  /** A promise that the end of the shard resolves with its error. */
+  /** A promise that the end of the shard, or `offsets.commit.timeout.ms`, resolves with its error. */
   #wait<T>(): { readonly promise: Promise<T | GroupError>; readonly resolve: (value: T | GroupError) => void } {
     const { promise, resolve } = Promise.withResolvers<T | GroupError>();
     if (this.#state === "closed") {
       resolve("not-coordinator");
       return { promise, resolve };
     }
+    // The WAL may be full for long: the client asks again, and finds what became durable meanwhile.
+    const deadline = this.timers.create(() => settle("not-available"));
     const settle = (value: T | GroupError): void => {
+      deadline.cancel();
       this.#waiting.delete(settle);
       resolve(value);
     };
+    deadline.start(this.#options.settings.commitTimeoutMs);
     this.#waiting.add(settle);
     return { promise, resolve: settle };
   }
@@ -404,14 +413,25 @@ export class CoordinatorShard implements GroupHost {
   }
 
   store(group: GroupView, assignments: ReadonlyMap<string, Uint8Array>, done: (failure: GroupError | undefined) => void): void {
-    const failure = this.#append([encodeGroup(group, assignments)], () => done(undefined));
+    let isDone = false;
+    const finish = (outcome: GroupError | undefined): void => {
+      if (isDone) return;
+      isDone = true;
+      deadline.cancel();
+      this.#storeDeadlines.delete(deadline);
+      done(outcome);
+    };
+    const deadline = this.timers.create(() => finish("not-available"));
+    deadline.start(this.#options.settings.commitTimeoutMs);
+    this.#storeDeadlines.add(deadline);
+    const failure = this.#append([encodeGroup(group, assignments)], () => finish(undefined));
     if (failure === undefined) return;
     this.#options.logger.error("group.not-stored", "the group's state does not fit into one batch", {
       group: group.groupId,
       members: group.roster.size,
       maxBatchBytes: this.#options.maxBatchBytes(),
     });
-    done(failure);
+    finish(failure);
   }
 
   onRebalanceStarted(group: GroupView, reason: string): void {

@@ -97,6 +97,7 @@ export class GroupCoordinator {
       offsetMetadataMaxBytes: config.getNumber("offset.metadata.max.bytes"),
       loadBufferBytes: config.getNumber("offsets.load.buffer.size"),
       offsetsRetentionMs: config.getNumber("offsets.retention.minutes") * MINUTE_MS,
+      commitTimeoutMs: config.getNumber("offsets.commit.timeout.ms"),
     };
     this.#metrics = declareGroupMetrics(metrics, {
       countGroups: (state) => this.#sum((shard) => countGroups(shard, state)),

@@ -344,6 +344,21 @@ describe("offsets", () => {
     expect(h.storage.openReservations).toBe(0);
   });
 
+  test("that wait too long for the WAL are to be tried again, and are there when it has room", async () => {
+    const h = await makeHarness();
+    await commit(h, 1n);
+    h.storage.hasRoom = false;
+    const waiting = commit(h, 2n);
+    const reading = h.callOverWire<OffsetFetchResponse>(KEYS.fetch, fetchRequest(), 9);
+    await settle();
+    await h.clock.advance(5000);
+    expect(await waiting).toBe(ErrorCodes.COORDINATOR_NOT_AVAILABLE);
+    expect((await reading).groups[0]?.errorCode).toBe(ErrorCodes.NOT_COORDINATOR);
+    h.storage.grant();
+    await settle();
+    expect(await fetchOffset(h)).toBe(2n);
+  });
+
   test("when the outcome of a write is not known, the groups are given up and read again", async () => {
     const h = await makeHarness();
     await commit(h, 1n);

@@ -305,6 +305,16 @@ describe("static members (KIP-345)", () => {
     expect(h.heartbeat(memberId, 1, "i")).toBeUndefined();
   });
 
+  test("one that left while its new id was being stored stays away", async () => {
+    const { h } = await stableWithStatic({ isDurableAtOnce: false });
+    const waits = h.join({ groupInstanceId: "i" });
+    h.group.leave([{ memberId: "", groupInstanceId: "i" }]);
+    expect(waits.now.error).toBe("unknown-member");
+    h.host.held[0]?.done("not-available");
+    expect(h.group.roster.staticMemberId("i")).toBeUndefined();
+    expect(h.group.roster.size).toBe(1);
+  });
+
   test("the process with the old id is fenced", async () => {
     const { h, memberId } = await stableWithStatic();
     h.join({ groupInstanceId: "i" });
