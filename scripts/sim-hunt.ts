@@ -1,5 +1,5 @@
 /**
- * `bun scripts/sim-hunt.ts [--from N] [--seeds K] [--minutes M]`: runs seeds, one scenario after the other, until the clients notice something. A crash is no finding here: a
+ * `bun scripts/sim-hunt.ts [--from N] [--seeds K] [--minutes M] [--scenario NAME]`: runs seeds, one scenario after the other, until the clients notice something. A crash is no finding here: a
  * failed assertion just ends the process, as in production. Last line: `seed N (SCENARIO): ANOMALY: ...` and exit code 1, or `K seeds, nothing found`.
  */
 import { parseArgs } from "node:util";
@@ -11,13 +11,14 @@ const { values } = parseArgs({
     from: { type: "string", default: "1" },
     seeds: { type: "string", default: "2000" },
     minutes: { type: "string", default: "1" },
+    scenario: { type: "string" },
   },
 });
 const from = Number(values.from);
 const end = from + Number(values.seeds);
 let found: string | undefined;
 for (let seed = from; seed < end && found === undefined; seed++) {
-  const scenario = SCENARIOS[seed % SCENARIOS.length]?.name;
+  const scenario = values.scenario ?? SCENARIOS[seed % SCENARIOS.length]?.name;
   const { findings } = runSimulation({ seed, minutes: Number(values.minutes), scenario, crashesAreFindings: false });
   const [first] = findings;
   if (first !== undefined) found = `seed ${seed} (${scenario}): ${first.anomaly}: ${first.detail}`;

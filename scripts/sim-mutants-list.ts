@@ -4,7 +4,13 @@
  */
 import type { Mutant } from "./mutants-list.ts";
 
-type SimMutant = Omit<Mutant, "tests">;
+export interface SimMutant extends Omit<Mutant, "tests"> {
+  /** More edits of the same file: what the bug would leave undone beside it, above all assertions. */
+  readonly also?: readonly { readonly find: string; readonly replace: string }[];
+  /** Where to look first: the scenario, and virtual minutes a seed. Default: all in turn, one minute. */
+  readonly scenario?: string;
+  readonly minutes?: number;
+}
 
 export const SIM_MUTANTS: readonly SimMutant[] = [
   {
@@ -30,6 +36,8 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "release-out-of-order",
+    scenario: "device",
+    minutes: 2,
     harm: "a record is exposed while an earlier one is not durable",
     file: "src/storage/wal/group-commit-wal.ts",
     find: "      commit.isDurable = true;\n      this.#releaseInOrder();",
@@ -38,13 +46,17 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "readers-see-undurable",
+    scenario: "device",
     harm: "readers are shown what a crash may still take back",
-    file: "src/partition/partition-log.ts",
-    find: "  get lastStableOffset(): number {\n    return this.highWatermark;",
-    replace: "  get lastStableOffset(): number {\n    return this.logEndOffset;",
+    file: "src/storage/stream/stream-log.ts",
+    find: "  durableEndOffset: number;\n",
+    replace: "  get durableEndOffset(): number {\n    return this.nextOffset;\n  }\n  set durableEndOffset(_end: number) {}\n",
+    also: [{ find: "assert(endOffset >= this.durableEndOffset && endOffset <= this.nextOffset,", replace: "assert(endOffset >= 0," }],
   },
   {
     name: "range-reused-before-commit",
+    scenario: "store",
+    minutes: 2,
     harm: "the WAL's head runs over what is in no object yet",
     file: "src/storage/wal/group-commit-wal.ts",
     find: "    return this.#headLsn - this.#trimLsn;",
@@ -59,6 +71,8 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "advance-over-recovered",
+    scenario: "device",
+    minutes: 2,
     harm: "the committed position passes what recovery found and nobody has opened",
     file: "src/storage/stream/recovered-tails.ts",
     find: "    return this.waiting.size === 0 && this.damageHold.size === 0;",
@@ -73,6 +87,8 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "drop-the-checkpoint",
+    scenario: "mixed",
+    minutes: 4,
     harm: "producer state is not brought back from the checkpoint",
     file: "src/partition/partition-registry.ts",
     find: "      if (checkpoint !== undefined) log.restoreCheckpoint(checkpoint);",
@@ -94,6 +110,8 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "sequence-gaps-allowed",
+    scenario: "store",
+    minutes: 2,
     harm: "batches are taken in any order",
     file: "src/partition/producer-state.ts",
     find: "    return firstSequence === addToSequence(newest, 1) ? NEXT : OUT_OF_ORDER;",
@@ -101,6 +119,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "slot-overwritten",
+    scenario: "zombies",
     harm: "a slot of the metadata log is written over",
     file: "src/metadata/slot-writer.ts",
     find: 'async () => (await store.createOnce(key, bytes, options)).outcome === "created");',
@@ -108,6 +127,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "412-ignored",
+    scenario: "zombies",
     harm: "a slot that somebody else has is taken for won",
     file: "src/metadata/slot-writer.ts",
     find: '      if (decodeLogBatch(found, key, this.#deps.crc32c).nonce !== nonce) return "lost";',
@@ -115,6 +135,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "412-means-lost",
+    scenario: "store",
     harm: "one's own slot, its answer lost, is taken for somebody else's and its changes are made twice",
     file: "src/metadata/slot-writer.ts",
     find: "decodeLogBatch(found, key, this.#deps.crc32c).nonce !== nonce",
@@ -122,6 +143,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "unknown-means-lost",
+    scenario: "zombies",
     harm: "a PUT of unknown outcome is taken for one that failed",
     file: "src/metadata/slot-writer.ts",
     find: "        if (signal.aborted) throw signal.reason;",
@@ -130,6 +152,8 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "floor-not-checked",
+    scenario: "zombies",
+    minutes: 2,
     harm: "a slot below the floor is taken for won",
     file: "src/metadata/slot-writer.ts",
     find: '    return slot >= lowest ? "won" : "lost";',
@@ -137,6 +161,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "broker-epoch-not-checked",
+    scenario: "zombies",
     harm: "a broker that was replaced goes on changing the log",
     file: "src/controller/controller.ts",
     find: "  if (asker === undefined || asker.brokerEpoch !== brokerEpoch) {",
@@ -144,6 +169,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "commit-base-not-checked",
+    scenario: "zombies",
     harm: "objects are committed over each other or with holes between them",
     file: "src/controller/evaluate.ts",
     find: "      if (range.baseOffset !== end || range.endOffset <= end) {",
@@ -151,6 +177,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "torn-commit-taken",
+    scenario: "crashes",
     harm: "recovery takes a commit that is not whole",
     file: "src/storage/wal/scan.ts",
     find: "    if (!commitChecksumMatches(bytes, header, crc32c)) return {",
@@ -158,6 +185,8 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "no-predecessor-check",
+    scenario: "crashes",
+    minutes: 2,
     harm: "recovery takes a commit of another history",
     file: "src/storage/wal/scan.ts",
     find: "    if (found.header.predecessorChecksum !== position.predecessorChecksum) return",
@@ -165,6 +194,8 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "stale-lap-taken",
+    scenario: "crashes",
+    minutes: 4,
     harm: "recovery takes a commit of an earlier lap",
     file: "src/storage/wal/scan.ts",
     find: "    if (header.lsn !== lsn) return",
@@ -179,6 +210,8 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "ring-reused-in-flight",
+    scenario: "device",
+    minutes: 2,
     harm: "a write in flight is overwritten in memory",
     file: "src/storage/ring/memory-ring.ts",
     find: "    return this.#head - this.#tail;",
@@ -221,6 +254,8 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "epoch-reused",
+    scenario: "crashes",
+    minutes: 2,
     harm: "a WAL is opened under the epoch of its former life",
     file: "src/storage/wal/open-wal.ts",
     find: "    walEpoch: header.walEpoch + 1,",

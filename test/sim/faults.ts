@@ -42,17 +42,17 @@ export const CALM: Readonly<FaultRates> = {
 
 /** The background noise of a bad day; bursts and outages come on top. */
 export const STORMY: Readonly<FaultRates> = {
-  storeUnavailable: 0.02,
+  storeUnavailable: 0.015,
   storeConflict: 0.02,
-  storeLostReply: 0.02,
+  storeLostReply: 0.015,
   storeLostRequest: 0.01,
   storeDelayed: 0.02,
   storeDuplicate: 0.03,
   storePartialList: 0.3,
   storeBitFlip: 0.01,
-  storeTail: 0.03,
+  storeTail: 0.008,
   walError: 0.003,
-  walStall: 0.002,
+  walStall: 0.003,
   walBitFlip: 0.01,
   netReset: 0.0005,
   netHalfOpen: 0.0001,

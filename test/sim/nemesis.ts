@@ -86,7 +86,7 @@ export class Nemesis {
       case "storeOutage":
         this.hit("store.outage");
         faults.isStoreDown = true;
-        this.later(random.chance(3) ? this.seconds(60, 300) : this.seconds(1, 15), () => {
+        this.later(random.chance(3) ? this.seconds(60, 300) : random.chance(20) ? this.seconds(15, 50) : this.seconds(1, 12), () => {
           faults.isStoreDown = false;
         });
         break;
@@ -105,6 +105,17 @@ export class Nemesis {
         this.hit("net.resets");
         this.network.resetSome(1 + random.nextInt(4), (bound) => random.nextInt(bound));
         break;
+      case "partitionThenEnd": {
+        this.hit("net.partition-then-end");
+        const lengthMs = this.seconds(1, 8);
+        this.network.cutOff(process.host, this.scheduler.nowMs + lengthMs + 1000);
+        const isKilled = random.chance(60);
+        this.later(lengthMs, () => {
+          if (isKilled) process.kill("cut off");
+          else if (cluster.current?.process === process) cluster.drain();
+        });
+        break;
+      }
       case "clockJump":
         this.hit("clock.jump");
         cluster.wallOffsetMs += (random.nextFloat() * 2 - 1) * HOUR_MS;

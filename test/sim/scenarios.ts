@@ -15,6 +15,8 @@ export interface Actions {
   readonly partition: number;
   readonly resets: number;
   readonly clockJump: number;
+  /** Answers cannot get out; then the process dies or drains: what clients were not told is sent again. */
+  readonly partitionThenEnd: number;
 }
 
 export interface Scenario {
@@ -25,6 +27,8 @@ export interface Scenario {
   readonly members: number;
   /** A producer's pause between requests, on average. */
   readonly pauseMs: number;
+  /** How many of 100 batches are tens of kilobytes large. */
+  readonly largePercent: number;
   readonly churnsTopics: boolean;
   readonly rates: Partial<FaultRates>;
   readonly actions: Actions;
@@ -57,6 +61,7 @@ const MIXED: Actions = {
   partition: 3,
   resets: 3,
   clockJump: 2,
+  partitionThenEnd: 2,
 };
 const NONE: Actions = {
   crashAtEffect: 0,
@@ -69,6 +74,7 @@ const NONE: Actions = {
   partition: 0,
   resets: 0,
   clockJump: 0,
+  partitionThenEnd: 0,
 };
 
 const mixed: Scenario = {
@@ -76,7 +82,8 @@ const mixed: Scenario = {
   producers: 1,
   consumers: 1,
   members: 0,
-  pauseMs: 25,
+  pauseMs: 15,
+  largePercent: 3,
   churnsTopics: true,
   rates: {},
   actions: MIXED,
@@ -88,14 +95,20 @@ export const SCENARIOS: readonly Scenario[] = [
   mixed,
   { ...mixed, name: "crashes", actions: { ...NONE, crashAtEffect: 8, kill: 1, drain: 1 }, everyMs: 9_000 },
   { ...mixed, name: "zombies", actions: { ...NONE, takeOver: 6, pause: 2, crashAtEffect: 2 }, everyMs: 14_000 },
-  { ...mixed, name: "store", actions: { ...NONE, storeOutage: 5, crashAtEffect: 3 }, everyMs: 20_000 },
+  { ...mixed, name: "store", largePercent: 15, actions: { ...NONE, storeOutage: 5, crashAtEffect: 3 }, everyMs: 20_000 },
   {
     ...mixed,
     name: "network",
     actions: { ...NONE, partition: 4, resets: 5, crashAtEffect: 1 },
     rates: { netReset: 0.002, netHalfOpen: 0.0004 },
   },
-  { ...mixed, name: "device", actions: { ...NONE, deviceErrors: 4, crashAtEffect: 3 }, rates: { walError: 0.01, walStall: 0.003 } },
+  {
+    ...mixed,
+    name: "device",
+    largePercent: 25,
+    actions: { ...NONE, deviceErrors: 4, crashAtEffect: 3 },
+    rates: { walError: 0.01, walStall: 0.02 },
+  },
   { ...mixed, name: "groups", consumers: 0, members: 2, churnsTopics: false },
   { ...mixed, name: "calm", actions: NONE, rates: {} },
 ];

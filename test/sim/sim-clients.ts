@@ -69,16 +69,18 @@ export class SimProducer {
   private readonly number: number;
   private readonly logs: readonly LogModel[];
   private readonly pauseMs: number;
+  private readonly largePercent: number;
   private readonly nextCounter = new Map<LogModel, number>();
   private pending: PendingRequest[] = [];
   private producerId = -1;
   private isStopping = false;
 
-  constructor(place: ClientPlace, number: number, logs: readonly LogModel[], pauseMs: number) {
+  constructor(place: ClientPlace, number: number, logs: readonly LogModel[], pauseMs: number, largePercent = 3) {
     this.place = place;
     this.number = number;
     this.logs = logs;
     this.pauseMs = pauseMs;
+    this.largePercent = largePercent;
   }
 
   /** Makes no more batches; `run` ends when all are acknowledged. */
@@ -188,7 +190,7 @@ export class SimProducer {
     const count = 1 + random.nextInt(4);
     const firstCounter = this.nextCounter.get(log) ?? 0;
     this.nextCounter.set(log, firstCounter + count);
-    const largest = random.chance(3) ? 12_000 : 300;
+    const largest = random.chance(this.largePercent) ? 14_000 : 300;
     const fillers = Array.from({ length: count }, () => random.nextInt(largest));
     const identity = { producerId: this.producerId, producerEpoch: 0, baseSequence: firstCounter, timestampMs: clock.wallMs() };
     return { log, firstCounter, count, bytes: encodeSimBatch(this.number, firstCounter, fillers, identity), isAcknowledged: false };

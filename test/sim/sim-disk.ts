@@ -85,7 +85,7 @@ export class SimWalDevice implements WalDevice {
       isOver: false,
     };
     this.inFlight.push(write);
-    const stall = this.strikes(faults.rates.walStall, "wal.stall") ? process.random.nextFloat() * STALL_MS : 0;
+    const stall = this.strikes(faults.rates.walStall, "wal.stall") ? process.random.nextFloat() ** 3 * STALL_MS : 0;
     const fails =
       this.isFenced || (faults.isDeviceFailing && this.strikes(1, "wal.eio-burst")) || this.strikes(faults.rates.walError, "wal.eio");
     // The device's own event: a paused process's writes go on.

@@ -10,7 +10,7 @@ import type { Faults } from "./faults.ts";
 import type { SimProcess } from "./process.ts";
 
 const DEFAULT_DEADLINE_MS = 30_000;
-const TYPICAL_MS = 12;
+const TYPICAL_MS = 6;
 const TAIL_MS = 3_000;
 const DELAYED_MS = 20_000;
 
@@ -175,7 +175,7 @@ export class SimStore implements ObjectStore {
   private latency(): number {
     const { random } = this.process;
     const typical = TYPICAL_MS * (0.3 + random.nextFloat());
-    return this.strikes(this.faults.rates.storeTail, "store.slow") ? typical + random.nextFloat() * TAIL_MS : typical;
+    return this.strikes(this.faults.rates.storeTail, "store.slow") ? typical + random.nextFloat() ** 3 * TAIL_MS : typical;
   }
 
   private flip(key: string, bytes: Uint8Array): void {

@@ -130,7 +130,7 @@ class Simulation {
   private startClients(): void {
     const logs = TOPICS.flatMap((topic) => Array.from({ length: PARTITIONS }, (_, partition) => this.history.log(topic, partition)));
     for (let index = 0; index < this.scenario.producers; index++) {
-      const producer = new SimProducer(this.place(`producer-${index}`), index + 1, logs, this.scenario.pauseMs);
+      const producer = new SimProducer(this.place(`producer-${index}`), index + 1, logs, this.scenario.pauseMs, this.scenario.largePercent);
       this.producers.push(producer);
       this.begin(`producer-${index}`, producer.run());
     }
