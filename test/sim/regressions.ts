@@ -11,3 +11,13 @@ export interface Regression {
 }
 
 export const REGRESSIONS: readonly Regression[] = [];
+
+/** A bug of the server that a seed found, and how it was fixed. */
+export interface SimulatorBug {
+  readonly seed: number;
+  readonly scenario: string;
+  readonly bug: string;
+  readonly fix: string;
+}
+
+export const SIMULATOR_BUGS: readonly SimulatorBug[] = [];

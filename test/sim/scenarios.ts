@@ -105,6 +105,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     ...mixed,
     name: "device",
+    producers: 2,
     largePercent: 25,
     actions: { ...NONE, deviceErrors: 4, crashAtEffect: 3 },
     rates: { walError: 0.01, walStall: 0.02 },
