@@ -11,10 +11,11 @@ import { MemoryWalDevice } from "../storage/wal/memory-wal-device.ts";
 import { inspectWalDevice, openNativeWalDevice } from "../storage/wal/native-wal-device.ts";
 import type { WalDevice } from "../storage/wal/wal-device.ts";
 import { StructuredLogger } from "../telemetry/logger.ts";
+import { declareProcessMetrics } from "../telemetry/process-metrics.ts";
 import { PrometheusMetrics } from "../telemetry/prometheus-metrics.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
 import { writeLine } from "./terminal.ts";
-import { VERSION } from "./version.ts";
+import { KAFKA_VERSION, VERSION } from "./version.ts";
 import type { WalCommandWorld } from "./wal-command.ts";
 import type { World } from "./world.ts";
 
@@ -26,6 +27,7 @@ export function makeSystemWorld(config: Config, logger: Logger, onBug: (error: u
   const clock = new SystemClock();
   const random = new SystemRandom();
   const metrics = new PrometheusMetrics();
+  declareProcessMetrics(metrics, clock, { version: VERSION, kafka: KAFKA_VERSION });
   const addon = loadAddon();
   return {
     version: VERSION,

@@ -29,6 +29,11 @@ export class MeteredStore implements ObjectStore {
     this.#metrics = metrics;
     this.#sentBytes = metrics.counter("weir_store_sent_bytes_total", "Bytes of objects sent to the object store.");
     this.#receivedBytes = metrics.counter("weir_store_received_bytes_total", "Bytes of objects received from the object store.");
+    metrics.observedGauge(
+      "weir_store_clock_skew_seconds",
+      "How far the object store's clock is ahead of ours, by its last answer; NaN where the store tells no time.",
+      () => (inner.clockSkewMs ?? Number.NaN) / 1_000,
+    );
     this.#meters = new Map(OPERATIONS.map((operation) => [operation, metersOf(metrics, operation)]));
   }
 
