@@ -12,17 +12,18 @@ const metadataAndStorage = ["metadata", "storage"];
 
 /**
  * Room -> rooms it may import, itself excepted. `main` is src/main.ts, which only dispatches; `cli/wire-up*` is the one place that constructs
- * the big parts. `protocol` and `security` serve partition and above; `config` and `telemetry` serve all; `base` imports nothing.
+ * the big parts. `client` takes from `server` its interface of the network alone. `protocol` and `security` serve partition and above; `config` and `telemetry` serve all; `base` imports nothing.
  */
 export const allowedImports: Readonly<Record<string, readonly string[]>> = (() => {
   const partition = ["controller", ...metadataAndStorage, ...storageAndBelow, ...serving];
   const group = ["partition", "transaction", ...partition];
   const api = ["group", "transaction", ...group];
   const server = ["api", ...api];
-  const cli = ["server", "console", ...server];
+  const cli = ["client", "server", "console", ...server];
   return {
     main: ["cli", ...cli],
     cli,
+    client: ["server", ...serving],
     server: ["console", ...server],
     console: server,
     api,

@@ -1,6 +1,7 @@
 /**
  * The real body of Clock: the only file that touches `Date.now`, `performance.now` and the runtime's timers.
- * Timers are unref'd: what keeps the process alive is its sockets, never a pending wait.
+ * Timers are unref'd: what keeps a broker alive is its sockets, never a pending wait. A command that waits between two tries has no socket then, and asks
+ * for timers that hold the process.
  */
 import type { Clock, TimerHandle } from "./clock.ts";
 
@@ -8,6 +9,12 @@ import type { Clock, TimerHandle } from "./clock.ts";
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export class SystemClock implements Clock {
+  private readonly holdsProcess: boolean;
+
+  constructor({ holdsProcess = false }: { readonly holdsProcess?: boolean } = {}) {
+    this.holdsProcess = holdsProcess;
+  }
+
   wallMs(): number {
     return Date.now();
   }
@@ -23,7 +30,7 @@ export class SystemClock implements Clock {
       const stepMs = Math.min(remainingMs, LONGEST_TIMER_MS);
       remainingMs -= stepMs;
       timer = setTimeout(() => (remainingMs > 0 ? arm() : callback()), stepMs);
-      timer.unref();
+      if (!this.holdsProcess) timer.unref();
     };
     arm();
     return { cancel: () => clearTimeout(timer) };

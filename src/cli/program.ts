@@ -3,7 +3,8 @@
  * failed, in one line on stderr; only a bug shows a stack. Verbs' bodies are loaded when they are run, so that `weir version` stays quick.
  */
 import { Command, CommanderError } from "commander";
-import { Trouble } from "../base/trouble.ts";
+import { addBrokerVerbs } from "./broker-verbs.ts";
+import { parseOutput } from "./output.ts";
 import { renderEnd, writeLine } from "./terminal.ts";
 import { describeVersion } from "./version.ts";
 import type { WalCommandArguments } from "./wal-command.ts";
@@ -37,17 +38,6 @@ interface OutputFlags {
 }
 
 const collect = (value: string, previous: readonly string[]): readonly string[] => [...previous, value];
-
-function parseOutput(text: string): "table" | "json" {
-  if (text === "table" || text === "json") return text;
-  throw new Trouble({
-    code: "usage",
-    message: `--output ${text} is not known`,
-    remedy: "--output must be table or json",
-    retryable: false,
-    exitCode: 2,
-  });
-}
 
 /** `finish` gets the exit code of the command that ran. */
 export function buildProgram(finish: (exitCode: number) => void): Command {
@@ -106,6 +96,7 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
     .option("--output <form>", "table or json", "table")
     .action((device: string, flags: OutputFlags) => runWal({ verb: "verify", device, output: parseOutput(flags.output) }));
 
+  addBrokerVerbs(program, finish);
   program
     .command("version")
     .description("what this executable is")

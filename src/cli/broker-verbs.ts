@@ -1,0 +1,97 @@
+/** The verbs that talk to a broker: their options and help. What they do is loaded when one is run. */
+import type { Command } from "commander";
+import { Trouble } from "../base/trouble.ts";
+import type { BrokerFlags, BrokerSession } from "./broker-session.ts";
+
+type Finish = (exitCode: number) => void;
+type Body = (session: BrokerSession) => Promise<number>;
+
+const TOPIC_EXAMPLES = `
+Examples:
+  weir topic list
+  weir topic create orders --partitions 4 --topic-config cleanup.policy=compact
+  weir topic describe orders --output json
+  weir topic add-partitions orders --total 8
+  weir topic delete orders --bootstrap-server broker1:9092,broker2:9092`;
+
+/** The three options that every one of them takes. */
+export function withBrokerOptions(command: Command): Command {
+  return command
+    .option("--bootstrap-server <host:port,...>", "brokers to begin with (default: 127.0.0.1:9092, or bootstrap.servers of the file)")
+    .option("--command-config <file>", "a properties file for the client: request.timeout.ms, retries, client.id, ...")
+    .option("--output <form>", "table or json", "table");
+}
+
+export function parseCount(name: string): (text: string) => number {
+  return (text) => {
+    if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+    throw new Trouble({
+      code: "usage",
+      message: `${name} ${text} is no count`,
+      remedy: "give an integer of at least 1",
+      retryable: false,
+      exitCode: 2,
+    });
+  };
+}
+
+const collect = (value: string, previous: readonly string[]): readonly string[] => [...previous, value];
+
+export function makeRunner(finish: Finish): (flags: BrokerFlags, body: Body) => Promise<void> {
+  return async (flags, body) => {
+    const { withBroker } = await import("./broker-session.ts");
+    finish(await withBroker(flags, body));
+  };
+}
+
+interface CreateFlags extends BrokerFlags {
+  readonly partitions?: number;
+  readonly replicationFactor?: number;
+  readonly topicConfig: readonly string[];
+  readonly ifNotExists: boolean;
+}
+
+function addTopicVerbs(program: Command, finish: Finish): void {
+  const run = makeRunner(finish);
+  const topic = program.command("topic").description("list, create, describe, delete topics").addHelpText("after", TOPIC_EXAMPLES);
+  withBrokerOptions(topic.command("list").description("names, partitions and ids"))
+    .option("--internal", "also Kafka's own topics", false)
+    .action((flags: BrokerFlags & { readonly internal: boolean }) =>
+      run(flags, async (session) => (await import("./topic-command.ts")).listTopics(session, flags.internal)),
+    );
+  withBrokerOptions(topic.command("create <name>").description("create a topic"))
+    .option("--partitions <count>", "how many (default: the broker's num.partitions)", parseCount("--partitions"))
+    .option("--replication-factor <count>", "taken as told; the bucket does the replication", parseCount("--replication-factor"))
+    .option("--topic-config <key=value>", "a configuration of the topic; may be repeated", collect, [])
+    .option("--if-not-exists", "a topic that is there is fine", false)
+    .action((name: string, flags: CreateFlags) =>
+      run(flags, async (session) =>
+        (await import("./topic-command.ts")).createTopic(session, {
+          name,
+          partitions: flags.partitions,
+          replicationFactor: flags.replicationFactor,
+          configs: flags.topicConfig,
+          ifNotExists: flags.ifNotExists,
+        }),
+      ),
+    );
+  withBrokerOptions(
+    topic.command("describe [names...]").description("partitions with leaders and offsets; all topics when none is named"),
+  ).action((names: readonly string[], flags: BrokerFlags) =>
+    run(flags, async (session) => (await import("./topic-command.ts")).describeTopics(session, names)),
+  );
+  withBrokerOptions(topic.command("delete <names...>").description("delete topics and all their records")).action(
+    (names: readonly string[], flags: BrokerFlags) =>
+      run(flags, async (session) => (await import("./topic-command.ts")).deleteTopics(session, names)),
+  );
+  withBrokerOptions(topic.command("add-partitions <name>").description("raise the number of partitions"))
+    .requiredOption("--total <count>", "how many the topic shall have", parseCount("--total"))
+    .action((name: string, flags: BrokerFlags & { readonly total: number }) =>
+      run(flags, async (session) => (await import("./topic-command.ts")).addPartitions(session, name, flags.total)),
+    );
+}
+
+/** `finish` gets the exit code of the command that ran. */
+export function addBrokerVerbs(program: Command, finish: Finish): void {
+  addTopicVerbs(program, finish);
+}
