@@ -123,10 +123,13 @@ export class SimWalDevice implements WalDevice {
 
   /** The process is dead or has lost the volume: what is in flight ends now, in any state. */
   fence(): void {
+    const wasFenced = this.isFenced;
     this.isFenced = true;
     for (const write of this.inFlight.splice(0)) {
       if (write.isOver) continue;
       write.isOver = true;
+      // Sent after the volume was lost: refused, nothing lands.
+      if (wasFenced) continue;
       const lands = this.process.random.chance(40);
       if (lands) this.disk.bytes.set(write.asSubmitted, write.deviceOffset);
       else tear(this.disk.bytes, { deviceOffset: write.deviceOffset, bytes: write.asSubmitted }, this.process.random);
