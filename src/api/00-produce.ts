@@ -1,6 +1,7 @@
 /**
  * Produce (key 0), versions 3-13. Advertised from 0 (KAFKA-18659: librdkafka), 0-2 close the connection as in Kafka.
  *
+ * Internal topics take records from the admin client only (INVALID_TOPIC_EXCEPTION).
  * Behaviour: acks -1 and 1 both answer when the batch is on the WAL's medium; acks 0 answers nothing, and an error closes the connection; any other
  * acks value is INVALID_REQUIRED_ACKS. The next request of the connection begins as soon as this one is appended. Topic ids in v13.
  * When nothing is in the way (partitions open, room in the ring) the append happens before `begin` returns.
@@ -43,6 +44,9 @@ const REFUSAL_CODES: Readonly<Record<RefusalReason, number>> = {
   "invalid-timestamp": ErrorCodes.INVALID_TIMESTAMP,
   "stale-epoch": ErrorCodes.INVALID_PRODUCER_EPOCH,
 };
+
+/** The one client that Kafka lets write to internal topics: what lies there is the coordinators' state. */
+const ADMIN_CLIENT_ID = "__admin_client";
 
 /** One batch on its way into a partition. */
 interface PendingAppend {
@@ -114,6 +118,7 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
         partitions.push(answer);
         if (refusedTransaction) answer.errorCode = ErrorCodes.TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
         else if (topic === undefined) answer.errorCode = unknownTopicCode(context.apiVersion);
+        else if (topic.isInternal && context.clientId !== ADMIN_CLIENT_ID) answer.errorCode = ErrorCodes.INVALID_TOPIC_EXCEPTION;
         else this.#preparePartition(produce, topic, answer, records, image);
       }
     }

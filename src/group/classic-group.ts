@@ -15,7 +15,9 @@
  *
  * Neighbours: `group-roster.ts` (members), `coordinator-shard.ts` (its host), `subscription.ts`.
  */
+
 import { assert } from "../base/assert.ts";
+import { copyBytes } from "../base/copy-bytes.ts";
 import type { GroupHost, GroupView, StoredGroup } from "./group-host.ts";
 import { copyProtocols, GroupRoster, hasSameProtocols, idsOf, type Member, metadataOf } from "./group-roster.ts";
 import {
@@ -410,7 +412,7 @@ export class ClassicGroup implements GroupView {
 
   #storeAssignment(request: SyncRequest): void {
     const assignments = new Map<string, Uint8Array>();
-    for (const { memberId } of this.roster.all()) assignments.set(memberId, request.assignments.get(memberId)?.slice() ?? NO_BYTES);
+    for (const { memberId } of this.roster.all()) assignments.set(memberId, copyBytes(request.assignments.get(memberId) ?? NO_BYTES));
     const generation = this.#generation;
     this.#host.store(this, assignments, (failure) => {
       // Somebody joined meanwhile: the next generation decides.

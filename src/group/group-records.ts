@@ -2,6 +2,7 @@
  * What the group room writes to __consumer_offsets and reads back, in Kafka's formats: OffsetCommit (key type 1, value version 4, or 1 with an
  * expiry) and GroupMetadata (key type 2, value version 3), as Kafka 4.4 writes them; a null value is a tombstone. Older versions are read.
  */
+import { copyBytes } from "../base/copy-bytes.ts";
 import { CODEC_MASK, CODEC_NONE, CONTROL_BIT, viewOf } from "../partition/batch-layout.ts";
 import type { CheckedBatch, Decompress } from "../partition/batch-validation.ts";
 import { forEachBatch } from "../partition/partition-log.ts";
@@ -223,8 +224,8 @@ function toStoredGroup(value: GroupMetadataValue): StoredGroup {
       clientHost: member.clientHost,
       sessionTimeoutMs: member.sessionTimeout,
       rebalanceTimeoutMs: member.rebalanceTimeout === -1 ? member.sessionTimeout : member.rebalanceTimeout,
-      subscription: member.subscription.slice(),
-      assignment: member.assignment.slice(),
+      subscription: copyBytes(member.subscription),
+      assignment: copyBytes(member.assignment),
     })),
   };
 }

@@ -7,7 +7,9 @@
  * - An instance id names at most one member id (KIP-345).
  * - `awaitingJoinCount` is the number of members with a join to answer.
  */
+
 import { assert } from "../base/assert.ts";
+import { copyBytes } from "../base/copy-bytes.ts";
 import type { ClientIdentity, JoinAnswer, MemberProtocol, SyncAnswer } from "./group-types.ts";
 import { NO_BYTES } from "./group-types.ts";
 import type { Timer } from "./timer-queue.ts";
@@ -194,7 +196,7 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
 /** Private copies: what a group keeps must not lie in a request's frame. A name given twice counts once. */
 export function copyProtocols(protocols: readonly MemberProtocol[]): MemberProtocol[] {
   const copies = new Map<string, MemberProtocol>();
-  for (const { name, metadata } of protocols) if (!copies.has(name)) copies.set(name, { name, metadata: metadata.slice() });
+  for (const { name, metadata } of protocols) if (!copies.has(name)) copies.set(name, { name, metadata: copyBytes(metadata) });
   return [...copies.values()];
 }
 

@@ -58,6 +58,19 @@ describe("Produce", () => {
     expect(api.storage.openReservations).toBe(0);
   });
 
+  test("only the admin client may write to the coordinators' topics", async () => {
+    const api = harness();
+    api.metadata.addTopic("__consumer_offsets", 1);
+    const produce = async (clientId: string) => {
+      const handler = api.handler(0);
+      if (handler.kind !== "pipelined") throw new Error("Produce is pipelined");
+      const made = request(makeBatch(), { topic: "__consumer_offsets" });
+      return first(await handler.begin(made, { ...api.context(9), clientId }).answer).errorCode;
+    };
+    expect(await produce("rdkafka")).toBe(ErrorCodes.INVALID_TOPIC_EXCEPTION);
+    expect(await produce("__admin_client")).toBe(ErrorCodes.NONE);
+  });
+
   test("the answer waits for the device, acks=1 too, and the next request does not wait for it", async () => {
     const api = harness();
     await api.partitions.open(api.metadata.topics.get("t")?.topicId ?? "", 0);

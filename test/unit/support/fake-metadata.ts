@@ -58,7 +58,8 @@ export class FakeMetadata implements ClusterMetadata {
     const id = Buffer.alloc(16);
     id.writeUInt32BE(0x57000000 + this.#nextTopic++, 12);
     const topicId = id.toString("base64url");
-    const topic = { name, topicId, partitionCount, replicationFactor, configs: new Map(Object.entries(configs)), isInternal: false };
+    const isInternal = name === "__consumer_offsets";
+    const topic = { name, topicId, partitionCount, replicationFactor, configs: new Map(Object.entries(configs)), isInternal };
     this.topics.set(name, topic);
     const view = { ownerNodeId: this.nodeId, term: 0, logStartOffset: 0, committedEndOffset: 0 };
     this.partitions.set(
