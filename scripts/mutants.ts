@@ -57,8 +57,8 @@ function withBug<T>(
 }
 
 /** What the simulator's clients noticed, in one line; undefined: nothing within the seeds. */
-function huntSeeds(folder: string, seeds: number, place: Pick<SimMutant, "scenario" | "minutes"> = {}): string | undefined {
-  const command = [process.execPath, "scripts/sim-hunt.ts", "--seeds", String(seeds)];
+function huntSeeds(folder: string, seeds: number, place: Pick<SimMutant, "scenario" | "minutes"> = {}, from = 1): string | undefined {
+  const command = [process.execPath, "scripts/sim-hunt.ts", "--from", String(from), "--seeds", String(seeds)];
   if (place.scenario !== undefined) command.push("--scenario", place.scenario);
   if (place.minutes !== undefined) command.push("--minutes", String(place.minutes));
   const timeout = Math.max(TEST_TIMEOUT_MS, seeds * SEED_TIMEOUT_MS);
@@ -69,6 +69,8 @@ function huntSeeds(folder: string, seeds: number, place: Pick<SimMutant, "scenar
   console.error(`the hunt itself failed (exit ${run.exitCode}): ${run.stderr.toString().slice(0, 600)}`);
   return undefined;
 }
+
+const seedOf = (line: string): number => Number(/^seed (\d+)/.exec(line)?.[1]);
 
 function mainSim(seeds: number, wanted: readonly string[]): number {
   const mutants = SIM_MUTANTS.filter((mutant) => wanted.length === 0 || wanted.some((part) => mutant.name.includes(part)));
@@ -82,6 +84,8 @@ function mainSim(seeds: number, wanted: readonly string[]): number {
     const survivors: string[] = [];
     for (const mutant of mutants) {
       const noticed = withBug(folder, mutant, () => huntSeeds(folder, seeds, mutant));
+      const unpatched = noticed === undefined ? undefined : huntSeeds(folder, 1, mutant, seedOf(noticed));
+      if (unpatched !== undefined) throw new Error(`without the bug ${mutant.name} as well: ${unpatched}`);
       if (noticed === undefined) survivors.push(mutant.name);
       console.log(`${noticed === undefined ? "SURVIVED" : "noticed "}  ${mutant.name.padEnd(28)} ${noticed?.slice(0, 160) ?? mutant.harm}`);
     }

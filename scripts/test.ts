@@ -2,7 +2,7 @@
  * npm test: every suite, with progress, ending with exactly one line "N passed, N failed, N skipped". Todo tests and Rust's ignored
  * ones count as skipped.
  *
- *   npm test [-- SUITE|PATH...]     SUITE: native unit conformance chaos (default: all); a PATH is handed to `bun test`
+ *   npm test [-- SUITE|PATH...]     SUITE: native unit sim conformance chaos (default: all); a PATH is handed to `bun test`
  *
  * Also writes the line to build/test/summary.txt, which .ci/run adds up.
  */
@@ -13,7 +13,7 @@ import { addCounts, type Counts, formatCounts, noTests, parseCargoOutput, parseJ
 import { localBinary, repositoryRoot, runMain, ScriptFailure } from "./lib/process.ts";
 
 /** Default limit of one test, ms: generous, since the machine may be busy; a hang still ends. */
-const suiteTimeoutsMs: Readonly<Record<string, number>> = { unit: 60_000, conformance: 300_000, chaos: 300_000 };
+const suiteTimeoutsMs: Readonly<Record<string, number>> = { unit: 60_000, sim: 120_000, conformance: 300_000, chaos: 300_000 };
 
 interface Outcome {
   readonly counts: Counts;
@@ -60,7 +60,7 @@ async function runBun(name: string, paths: readonly string[]): Promise<Outcome> 
 
 function plan(args: readonly string[]): readonly { readonly name: string; readonly run: () => Promise<Outcome> }[] {
   const suite = (name: string) => ({ name, run: () => (name === "native" ? runNative() : runBun(name, [`./test/${name}`])) });
-  const suites = ["native", "unit", "conformance", "chaos"];
+  const suites = ["native", "unit", "sim", "conformance", "chaos"];
   if (args.length === 0) return suites.map(suite);
   const paths = args.filter((arg) => !suites.includes(arg));
   const chosen = suites.filter((name) => args.includes(name)).map(suite);
