@@ -16,9 +16,14 @@ const { values } = parseArgs({
 });
 const seed = Number(values.seed);
 const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
-const startedMs = performance.now();
+/** In production one of these ends the process. */
+const rejections: unknown[] = [];
+process.on("unhandledRejection", (reason) => rejections.push(reason));
+const before = process.cpuUsage();
 const result = runSimulation({ seed, minutes, scenario: values.scenario, wantsTrace: values.trace });
-const tookMs = performance.now() - startedMs;
+const used = process.cpuUsage(before);
+await new Promise((resolve) => setImmediate(resolve));
+const tookMs = (used.user + used.system) / 1000;
 
 const listOf = (counts: ReadonlyMap<string, number>): string =>
   [...counts]
@@ -29,6 +34,7 @@ console.log(`scenario ${result.scenario}; ${(tookMs / 1000).toFixed(1)} s of one
 console.log(`operations: ${listOf(result.operationsByKind)}`);
 console.log(`strikes: ${listOf(result.strikes)}`);
 console.log(`crash points: ${listOf(result.crashPoints)}`);
+for (const reason of rejections.slice(0, 3)) console.log(`unhandled rejection: ${reason instanceof Error ? reason.stack : String(reason)}`);
 if (result.findings.length > 0) {
   console.log("what happened last:");
   for (const line of result.recent.slice(-80)) console.log(`  ${line}`);

@@ -74,19 +74,25 @@ function runOne(seed: number): SoakLine {
   };
 }
 
+/** In production one of these ends the process. */
+let rejections: unknown[] = [];
+process.on("unhandledRejection", (reason) => rejections.push(reason));
+
 const lines = readState();
 if (!values.report) {
   mkdirSync(dirname(values.state), { recursive: true });
   const endMs = performance.now() + Number(values.budget) * 1000;
   let seed = lines.reduce((highest, line) => Math.max(highest, line.seed + 1), Number(values.from));
   while (hoursOf(lines) < Number(values.hours) && performance.now() < endMs) {
-    const line = runOne(seed++);
+    const run = runOne(seed++);
+    // Between runs what a dead broker left behind can be collected, and what nobody caught shows.
+    await new Promise((resolve) => setImmediate(resolve));
+    const line = { ...run, findings: [...run.findings, ...rejections.map((reason) => `crash: unhandled rejection: ${String(reason)}`)] };
+    rejections = [];
     lines.push(line);
     appendFileSync(values.state, `${JSON.stringify(line)}\n`);
     if (line.findings.length > 0)
       console.log(`seed ${line.seed} (${line.scenario}, --minutes ${values.minutes}): ${line.findings.join("\n  ")}`);
-    // Between runs, so that what a dead broker left behind can be collected.
-    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 const failed = lines.filter((line) => line.findings.length > 0);
