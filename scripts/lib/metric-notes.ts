@@ -29,6 +29,7 @@ export const KAFKA_BEANS: Readonly<Record<string, string>> = {
   weir_upload_waiting_bytes: "kafka.server:type=BrokerTopicMetrics,name=RemoteCopyLagBytes",
   weir_waiting_fetches: "kafka.server:type=DelayedOperationPurgatory,name=PurgatorySize,delayedOperation=Fetch",
   weir_wal_write_seconds: "kafka.log:type=LogFlushStats,name=LogFlushRateAndTimeMs",
+  kafka_consumergroup_lag: "kafka.consumer:type=consumer-fetch-manager-metrics records-lag",
   process_max_fds: "java.lang:type=OperatingSystem MaxFileDescriptorCount",
   process_open_fds: "java.lang:type=OperatingSystem OpenFileDescriptorCount",
   process_start_time_seconds: "java.lang:type=Runtime StartTime",
@@ -36,12 +37,15 @@ export const KAFKA_BEANS: Readonly<Record<string, string>> = {
 
 /** Every label that a metric may have, and the fixed set that its values come from. */
 export const LABELS: Readonly<Record<string, string>> = {
+  consumergroup: "Groups with committed offsets whose coordinator this broker is; at most 5,000 series.",
   api: "The names of the served Kafka APIs: Produce, Fetch, Metadata, ...",
   code: "The codes of the object store's troubles: store-unavailable, store-timeout, store-access-denied, ... and other.",
   kafka: "One: the Kafka release whose protocol is followed.",
   operation: "createOnce, put, get, getTail, head, list, delete.",
   outcome: "won, lost.",
+  partition: "Of the topic, from 0.",
   reason: "frame-size, unserved, malformed, slow, idle, load, handler.",
   state: "Empty, PreparingRebalance, CompletingRebalance, Stable.",
+  topic: "Topics of committed offsets.",
   version: "One: this version of Weir.",
 };

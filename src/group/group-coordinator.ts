@@ -18,6 +18,7 @@ import type { Storage } from "../storage/storage.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
 import { CoordinatorShard, type ShardSettings } from "./coordinator-shard.ts";
 import { describeGroup } from "./describe-group.ts";
+import { readLags } from "./group-lag.ts";
 import { declareGroupMetrics, type GroupMetrics } from "./group-metrics.ts";
 import { partitionOfGroup } from "./group-partition.ts";
 import {
@@ -104,6 +105,7 @@ export class GroupCoordinator {
       countMembers: () => this.#sum(countMembers),
       countOffsets: () => this.#sum((shard) => shard.offsets.count),
       countLoading: () => this.#opening.size + this.#sum((shard) => (shard.state === "loading" ? 1 : 0)),
+      readLags: () => readLags(this.#shards.values(), options.metadata, options.partitions),
     });
     metadata.onChange((topicIds) => this.#onMetadataChange(topicIds));
     this.#scheduleExpiry();

@@ -1,5 +1,6 @@
 /** The group room's metrics: declared once, whatever the number of groups. */
-import type { Counter, Metrics } from "../telemetry/telemetry.ts";
+import type { Counter, Metrics, Series } from "../telemetry/telemetry.ts";
+import type { GroupLag } from "./group-lag.ts";
 import type { GroupState } from "./group-types.ts";
 
 export interface GroupMetrics {
@@ -15,7 +16,12 @@ export interface GroupCounts {
   countMembers(): number;
   countOffsets(): number;
   countLoading(): number;
+  /** At most LAG_SERIES_MAX of them are asked for. */
+  readLags(): Iterable<GroupLag>;
 }
+
+/** A scrape costs some microseconds for each; their labels are the clients' own, so they must have a limit. */
+export const LAG_SERIES_MAX = 5_000;
 
 const STATES: readonly GroupState[] = ["Empty", "PreparingRebalance", "CompletingRebalance", "Stable"];
 
@@ -28,6 +34,15 @@ export function declareGroupMetrics(metrics: Metrics, counts: GroupCounts): Grou
   metrics.observedGauge("weir_group_partitions_loading", "Partitions of __consumer_offsets that are being read.", () =>
     counts.countLoading(),
   );
+  metrics.observedSeries(
+    "kafka_consumergroup_lag",
+    "Records between a group's committed offset and the partition's end; 0 when it has caught up.",
+    ["consumergroup", "topic", "partition"],
+    () => lagSeries(counts.readLags()),
+  );
+  metrics.observedGauge("weir_group_lags_omitted", "Committed offsets whose lag is not exposed because there are too many.", () =>
+    Math.max(0, counts.countOffsets() - LAG_SERIES_MAX),
+  );
   return {
     commits: metrics.counter("weir_group_offset_commits_total", "Offsets committed by clients."),
     expiredOffsets: metrics.counter("weir_group_offsets_expired_total", "Committed offsets removed because their retention ended."),
@@ -35,4 +50,12 @@ export function declareGroupMetrics(metrics: Metrics, counts: GroupCounts): Grou
     completedRebalances: metrics.counter("weir_group_rebalances_completed_total", "Rebalances whose assignment was stored."),
     expiredMembers: metrics.counter("weir_group_members_expired_total", "Members removed because they went silent."),
   };
+}
+
+function* lagSeries(lags: Iterable<GroupLag>): Generator<Series> {
+  let count = 0;
+  for (const { groupId, topic, partition, lag } of lags) {
+    if (++count > LAG_SERIES_MAX) return;
+    yield { labels: { consumergroup: groupId, topic, partition: String(partition) }, value: lag };
+  }
 }

@@ -1,7 +1,7 @@
 /** The body of Metrics on prom-client: one registry per broker, read by the /metrics endpoint. Declaring the same series again gives the same one. */
 import * as client from "prom-client";
 import { assert } from "../base/assert.ts";
-import type { Counter, Gauge, Histogram, Metrics } from "./telemetry.ts";
+import type { Counter, Gauge, Histogram, Metrics, Series } from "./telemetry.ts";
 
 type Labels = Readonly<Record<string, string>>;
 type Family = client.Counter | client.Gauge | client.Histogram;
@@ -52,6 +52,22 @@ export class PrometheusMetrics implements Metrics {
           },
         }),
     );
+  }
+
+  observedSeries(name: string, help: string, labelNames: readonly string[], read: () => Iterable<Series>): void {
+    assert(!this.families.has(name), `metric ${name} is declared twice`);
+    const family = new client.Gauge({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.registry],
+      collect() {
+        // What is gone must not stay with its last value.
+        this.reset();
+        for (const { labels, value } of read()) this.labels(labels).set(value);
+      },
+    });
+    this.families.set(name, { family, labelNames: [...labelNames].sort().join(), series: new Set() });
   }
 
   histogram(name: string, help: string, buckets: readonly number[], labels: Labels = {}): Histogram {

@@ -20,11 +20,19 @@ export interface Histogram {
   observe(value: number): void;
 }
 
-/** Names follow Prometheus conventions ("weir_wal_write_seconds"). Labels come from fixed sets. */
+/** One sample of a metric whose labels are known only when it is scraped. */
+export interface Series {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** Names follow Prometheus conventions ("weir_wal_write_seconds"). Labels come from fixed sets, except those of `observedSeries`. */
 export interface Metrics {
   counter(name: string, help: string, labels?: Readonly<Record<string, string>>): Counter;
   gauge(name: string, help: string, labels?: Readonly<Record<string, string>>): Gauge;
   /** Read when scraped. */
   observedGauge(name: string, help: string, read: () => number, labels?: Readonly<Record<string, string>>): void;
+  /** Gauges that come and go with what they are about, read when scraped. `read` bounds their number. */
+  observedSeries(name: string, help: string, labelNames: readonly string[], read: () => Iterable<Series>): void;
   histogram(name: string, help: string, buckets: readonly number[], labels?: Readonly<Record<string, string>>): Histogram;
 }

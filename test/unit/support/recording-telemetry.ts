@@ -33,5 +33,6 @@ export const NO_METRICS: Metrics = {
   counter: (): Counter => ({ add: () => undefined }),
   gauge: (): Gauge => ({ set: () => undefined }),
   observedGauge: () => undefined,
+  observedSeries: () => undefined,
   histogram: (): Histogram => ({ observe: () => undefined }),
 };

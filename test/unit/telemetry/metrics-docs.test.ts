@@ -34,7 +34,7 @@ describe("docs/metrics.md", () => {
 
   test("follows Prometheus's conventions: counters and only they end with _total, everything has help", () => {
     for (const { name, type, help } of metrics) {
-      expect(name).toMatch(/^(?:weir|process)_[a-z][a-z0-9_]*[a-z0-9]$/);
+      expect(name).toMatch(/^(?:weir|process|kafka)_[a-z][a-z0-9_]*[a-z0-9]$/);
       expect([name, name.endsWith("_total")]).toEqual([name, type === "counter"]);
       expect(help.length).toBeGreaterThan(10);
     }
