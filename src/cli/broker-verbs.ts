@@ -91,7 +91,93 @@ function addTopicVerbs(program: Command, finish: Finish): void {
     );
 }
 
+const PRODUCE_EXAMPLES = `
+Examples:
+  printf 'one\\ntwo\\n' | weir produce greetings
+  printf 'k1:v1\\nk2:v2\\n' | weir produce orders --key-separator : --compression zstd
+  weir produce orders --output json < records.txt         the counts, when all is acknowledged`;
+
+const CONSUME_EXAMPLES = `
+Examples:
+  weir consume greetings --from beginning --until-end
+  weir consume orders --from 2026-05-01T12:00:00Z --format json | jq .value
+  weir consume orders --partition 0 --from 1000 --max-messages 10 --format key-value
+  weir consume orders                                     what comes from now on, until Ctrl-C`;
+
+export function parseNumber(name: string): (text: string) => number {
+  return (text) => {
+    if (/^\d{1,9}$/.test(text)) return Number(text);
+    throw new Trouble({
+      code: "usage",
+      message: `${name} ${text} is no number`,
+      remedy: "give an integer of at least 0",
+      retryable: false,
+      exitCode: 2,
+    });
+  };
+}
+
+interface ProduceFlags extends BrokerFlags {
+  readonly keySeparator?: string;
+  readonly partition?: number;
+  readonly acks: string;
+  readonly compression: string;
+  readonly idempotence: boolean;
+}
+
+function addProduceVerb(program: Command, finish: Finish): void {
+  const run = makeRunner(finish);
+  withBrokerOptions(program.command("produce <topic>").description("a record for each line of stdin"))
+    .option("--key-separator <text>", "a line is KEY, this, VALUE")
+    .option("--partition <number>", "send all there (default: by key, or any)", parseNumber("--partition"))
+    .option("--acks <which>", "all, 1 or 0", "all")
+    .option("--compression <codec>", "none, gzip, snappy, lz4 or zstd", "none")
+    .option("--no-idempotence", "a retry may double records")
+    .addHelpText("after", PRODUCE_EXAMPLES)
+    .action((topic: string, flags: ProduceFlags) =>
+      run(flags, async (session) => {
+        const { produce } = await import("./produce-command.ts");
+        const { keySeparator, partition, acks, compression, idempotence: isIdempotent } = flags;
+        return produce(session, { topic, keySeparator, partition, acks, compression, isIdempotent }, Bun.stdin.stream());
+      }),
+    );
+}
+
+interface ConsumeFlags extends BrokerFlags {
+  readonly partition: readonly number[];
+  readonly from: string;
+  readonly maxMessages?: number;
+  readonly untilEnd: boolean;
+  readonly format: string;
+  readonly keySeparator: string;
+}
+
+function addConsumeVerb(program: Command, finish: Finish): void {
+  const run = makeRunner(finish);
+  const collectPartition = (text: string, previous: readonly number[]): readonly number[] => [
+    ...previous,
+    parseNumber("--partition")(text),
+  ];
+  withBrokerOptions(program.command("consume <topic>").description("records to stdout"))
+    .option("--partition <number>", "only this one; may be repeated", collectPartition, [])
+    .option("--from <place>", "beginning, latest, an offset, a time, or @MILLISECONDS", "latest")
+    .option("--max-messages <count>", "end after as many", parseCount("--max-messages"))
+    .option("--until-end", "end at the end as it is now", false)
+    .option("--format <form>", "value, key-value, or json with headers", "value")
+    .option("--key-separator <text>", "between key and value", "\t")
+    .addHelpText("after", CONSUME_EXAMPLES)
+    .action((topic: string, flags: ConsumeFlags) =>
+      run(flags, async (session) => {
+        const { consume } = await import("./consume-command.ts");
+        const { partition: partitions, from, maxMessages, untilEnd, format, keySeparator } = flags;
+        return consume(session, { topic, partitions, from, maxMessages, untilEnd, format, keySeparator });
+      }),
+    );
+}
+
 /** `finish` gets the exit code of the command that ran. */
 export function addBrokerVerbs(program: Command, finish: Finish): void {
   addTopicVerbs(program, finish);
+  addProduceVerb(program, finish);
+  addConsumeVerb(program, finish);
 }

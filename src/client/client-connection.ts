@@ -52,6 +52,7 @@ export class ClientConnection {
   readonly #options: ConnectionOptions;
   readonly #waiting: Waiting[] = [];
   readonly #unsent: Uint8Array[] = [];
+  readonly #flushed: { readonly resolve: () => void; readonly reject: (error: Trouble) => void }[] = [];
   #socket: TransportConnection | undefined;
   #chunks: Uint8Array[] = [];
   #receivedBytes = 0;
@@ -94,10 +95,14 @@ export class ClientConnection {
     return this.#decode(api, version, frame, correlationId);
   }
 
-  /** A request without an answer (Produce with acks=0). Resolves when all of it has been handed to the network. */
-  sendOnly<Request, Response>(api: ApiDefinition<Request, Response>, message: Request, bounds: VersionBounds = {}): void {
+  /** A request without an answer (Produce with acks=0). Resolves when the network has taken all of it; rejects when the connection ends first. */
+  async sendOnly<Request, Response>(api: ApiDefinition<Request, Response>, message: Request, bounds: VersionBounds = {}): Promise<void> {
     const version = this.pickVersion(api, bounds);
     this.#send(encode(api, version, message, this.#nextCorrelationId(), this.#options.clientId));
+    if (this.#unsent.length === 0) return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#flushed.push({ resolve, reject });
+    await promise;
   }
 
   pickVersion(
@@ -212,6 +217,7 @@ export class ClientConnection {
       }
       this.#unsent.shift();
     }
+    for (const { resolve } of this.#flushed.splice(0)) resolve();
   }
 
   #take(chunk: Uint8Array): void {
@@ -243,7 +249,8 @@ export class ClientConnection {
   #end(reason: string): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const { reject } of this.#waiting.splice(0)) reject(connectionTrouble(formatPlace(this.place), reason));
+    const trouble = connectionTrouble(formatPlace(this.place), reason);
+    for (const { reject } of [...this.#waiting.splice(0), ...this.#flushed.splice(0)]) reject(trouble);
   }
 }
 
