@@ -175,9 +175,52 @@ function addConsumeVerb(program: Command, finish: Finish): void {
     );
 }
 
+const GROUP_EXAMPLES = `
+Examples:
+  weir group list
+  weir group describe billing                   committed offsets, ends and lag of each partition
+  weir group describe billing --output json | jq '[.partitions[].lag] | add'
+  weir group delete billing`;
+
+const CONFIG_EXAMPLES = `
+Examples:
+  weir config describe topic orders             what is not the default
+  weir config describe broker 1 --all`;
+
+function addGroupVerbs(program: Command, finish: Finish): void {
+  const run = makeRunner(finish);
+  const group = program.command("group").description("list, describe, delete consumer groups").addHelpText("after", GROUP_EXAMPLES);
+  withBrokerOptions(group.command("list").description("groups and their states")).action((flags: BrokerFlags) =>
+    run(flags, async (session) => (await import("./group-command.ts")).listGroups(session)),
+  );
+  withBrokerOptions(group.command("describe <group>").description("members, committed offsets and lag")).action(
+    (groupId: string, flags: BrokerFlags) =>
+      run(flags, async (session) => (await import("./group-command.ts")).describeGroup(session, groupId)),
+  );
+  withBrokerOptions(group.command("delete <groups...>").description("delete groups without members, and their offsets")).action(
+    (groupIds: readonly string[], flags: BrokerFlags) =>
+      run(flags, async (session) => (await import("./group-command.ts")).deleteGroups(session, groupIds)),
+  );
+}
+
+function addClusterVerbs(program: Command, finish: Finish): void {
+  const run = makeRunner(finish);
+  const config = program.command("config").description("configurations of topics and brokers").addHelpText("after", CONFIG_EXAMPLES);
+  withBrokerOptions(config.command("describe <kind> <name>").description("kind is topic or broker"))
+    .option("--all", "defaults too", false)
+    .action((kind: string, name: string, flags: BrokerFlags & { readonly all: boolean }) =>
+      run(flags, async (session) => (await import("./cluster-command.ts")).describeConfig(session, kind, name, flags.all)),
+    );
+  withBrokerOptions(program.command("cluster").description("id, brokers, controller, features")).action((flags: BrokerFlags) =>
+    run(flags, async (session) => (await import("./cluster-command.ts")).describeCluster(session)),
+  );
+}
+
 /** `finish` gets the exit code of the command that ran. */
 export function addBrokerVerbs(program: Command, finish: Finish): void {
   addTopicVerbs(program, finish);
   addProduceVerb(program, finish);
   addConsumeVerb(program, finish);
+  addGroupVerbs(program, finish);
+  addClusterVerbs(program, finish);
 }

@@ -25,6 +25,11 @@ Examples:
   weir wal inspect /dev/nvme1n1
   weir wal verify ./weir-data/wal --output json`;
 
+const COMPLETION_EXAMPLES = `
+Examples:
+  source <(weir completion bash)
+  weir completion fish > ~/.config/fish/completions/weir.fish`;
+
 interface StartFlags {
   readonly config?: string;
   readonly override: readonly string[];
@@ -97,6 +102,15 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
     .action((device: string, flags: OutputFlags) => runWal({ verb: "verify", device, output: parseOutput(flags.output) }));
 
   addBrokerVerbs(program, finish);
+  program
+    .command("completion <shell>")
+    .description("a completion script for bash, zsh or fish")
+    .addHelpText("after", COMPLETION_EXAMPLES)
+    .action(async (shell: string) => {
+      const { renderCompletion } = await import("./completion-command.ts");
+      writeLine(1, renderCompletion(program, shell));
+      finish(0);
+    });
   program
     .command("version")
     .description("what this executable is")
