@@ -92,32 +92,29 @@ export class SimStore implements ObjectStore {
     if (!process.effect(`store.${operation}`)) return promise;
     process.scheduler.note(`${operation} ${key}`, process.number, 0);
     let isSettled = false;
-    const fail = (code: StoreTroubleCode, detail: string): void => {
-      if (isSettled) return;
+    const signal = options?.signal;
+    /** True for the first outcome only. */
+    const settle = (): boolean => {
+      if (isSettled) return false;
       isSettled = true;
       deadline.run = undefined;
-      reject(storeTrouble(code, { store: this.description, operation, key, detail }));
+      signal?.removeEventListener("abort", onAbort);
+      return true;
+    };
+    const fail = (code: StoreTroubleCode, detail: string): void => {
+      if (settle()) reject(storeTrouble(code, { store: this.description, operation, key, detail }));
     };
     const answer = (value: T): void => {
-      if (isSettled) return;
-      isSettled = true;
-      deadline.run = undefined;
-      resolve(value);
+      if (settle()) resolve(value);
+    };
+    const onAbort = (): void => {
+      if (settle()) reject(signal?.reason);
     };
     const isCreate = operation === "createOnce";
     const deadline = process.post(options?.deadlineMs ?? DEFAULT_DEADLINE_MS, "store.deadline", () =>
       fail(isCreate ? "store-outcome-unknown" : "store-timeout", "no answer in time"),
     );
-    options?.signal?.addEventListener(
-      "abort",
-      () => {
-        if (isSettled) return;
-        isSettled = true;
-        deadline.run = undefined;
-        reject(options.signal?.reason);
-      },
-      { once: true },
-    );
+    signal?.addEventListener("abort", onAbort, { once: true });
     this.send(call, isCreate, answer, fail);
     return promise;
   }
