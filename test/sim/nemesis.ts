@@ -6,7 +6,7 @@ import type { Scheduler } from "./scheduler.ts";
 import type { SimCluster } from "./sim-cluster.ts";
 import type { SimNetwork } from "./sim-network.ts";
 
-const HOUR_MS = 3_600_000;
+const LARGEST_OFFSET_MS = 55 * 60_000;
 const MAX_EFFECTS_TO_CRASH = 400;
 
 export class Nemesis {
@@ -118,7 +118,8 @@ export class Nemesis {
       }
       case "clockJump":
         this.hit("clock.jump");
-        cluster.wallOffsetMs += (random.nextFloat() * 2 - 1) * HOUR_MS;
+        // Within the hour that a record's timestamp may lie ahead of the broker's clock; from one end to the other it is nearly two.
+        cluster.wallOffsetMs = (random.nextFloat() * 2 - 1) * LARGEST_OFFSET_MS;
         process.wallOffsetMs = cluster.wallOffsetMs;
         break;
     }
