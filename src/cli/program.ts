@@ -25,6 +25,14 @@ Examples:
   weir wal inspect /dev/nvme1n1
   weir wal verify ./weir-data/wal --output json`;
 
+const DOCTOR_EXAMPLES = `
+Examples:
+  weir doctor                                       the configuration that weir start would use here
+  weir doctor --config /etc/weir/server.properties
+  weir doctor --config /etc/weir/server.properties --output json | jq '.[] | select(.verdict != "ok")'
+
+Exit code 1 when a check failed; a warning alone is 0.`;
+
 const COMPLETION_EXAMPLES = `
 Examples:
   source <(weir completion bash)
@@ -102,6 +110,18 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
     .action((device: string, flags: OutputFlags) => runWal({ verb: "verify", device, output: parseOutput(flags.output) }));
 
   addBrokerVerbs(program, finish);
+  program
+    .command("doctor")
+    .description("try what a broker with this configuration needs: device, bucket, clock, permissions, addresses")
+    .option("--config <file>", "the broker's properties file")
+    .option("--override <key=value>", "set one key; may be repeated", collect, [])
+    .option("--output <form>", "table or json", "table")
+    .addHelpText("after", DOCTOR_EXAMPLES)
+    .action(async (flags: Omit<StartFlags, "memory"> & OutputFlags) => {
+      const output = parseOutput(flags.output);
+      const { runDoctor } = await import("./doctor-command.ts");
+      finish(await runDoctor({ configFile: flags.config, overrides: flags.override, inMemory: false }, output));
+    });
   program
     .command("completion <shell>")
     .description("a completion script for bash, zsh or fish")

@@ -40,7 +40,8 @@ function readConfigFile(path: string): { readonly path: string; readonly text: s
   });
 }
 
-function readConfig(options: StartOptions): LoadedConfig {
+/** Throws a Trouble with exit code 2. */
+export function readConfig(options: StartOptions): LoadedConfig {
   return loadConfig({
     ...(options.configFile === undefined ? {} : { file: readConfigFile(options.configFile) }),
     environment: readProcessEnvironment(),
