@@ -1,3 +1,4 @@
+/** docs/cases.md follows the tests: it is current, and no case is without a test, a scenario or a named feature to wait for. */
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { CASES_DOCUMENT, renderCases } from "../../scripts/generate-cases.ts";

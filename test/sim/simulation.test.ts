@@ -1,3 +1,4 @@
+/** One seed twice, every scenario once, and the seeds that once failed: fixed seeds, half a virtual minute each. `scripts/soak.ts` runs fresh ones. */
 import { describe, expect, test } from "bun:test";
 import { REGRESSIONS } from "./regressions.ts";
 import { SCENARIOS } from "./scenarios.ts";
