@@ -32,6 +32,8 @@ export interface BrokerParts {
 
 export interface StartFacts {
   readonly version: string;
+  /** When the start began, by the monotonic clock. */
+  readonly startedMs: number;
   /** With their real ports. */
   readonly listeners: readonly ListenerConfig[];
   readonly advertised: readonly ListenerConfig[];
@@ -73,6 +75,7 @@ export class Broker {
     groups.loadOwned();
     world.logger.info("broker.started", `Weir ${facts.version} serves`, {
       version: facts.version,
+      readyMs: Math.round(world.clock.monotonicMs() - facts.startedMs),
       clusterId: metadata.image.clusterId,
       nodeId: config.nodeId,
       brokerEpoch: metadata.brokerEpoch,

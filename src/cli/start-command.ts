@@ -14,6 +14,9 @@ import { makeSystemWorld } from "./system-world.ts";
 import { renderEnd, renderTrouble, writeLine } from "./terminal.ts";
 import { type Broker, buildBroker } from "./wire-up.ts";
 
+/** The system's monotonic clock counts from the start of the process. */
+const PROCESS_STARTED_MS = 0;
+
 export interface StartOptions {
   readonly configFile: string | undefined;
   readonly overrides: readonly string[];
@@ -83,7 +86,7 @@ export async function runStart(options: StartOptions): Promise<number> {
     process.exit(exitCode);
   });
   const world = makeSystemWorld(config, logger, endWithBug);
-  const broker = await buildBroker(config, world);
+  const broker = await buildBroker(config, world, PROCESS_STARTED_MS);
   broker.whenFenced.then((trouble) => {
     writeLine(2, renderTrouble(trouble));
     stopped.resolve(70);

@@ -51,8 +51,8 @@ export { Broker } from "./broker.ts";
 const MAX_COMMIT_BYTES = 4 * 1024 * 1024;
 const BATCH_MARGIN_BYTES = 64 * 1024;
 
-/** Rejects with a Trouble; then nothing stays open. */
-export async function buildBroker(config: Config, world: World): Promise<Broker> {
+/** Rejects with a Trouble; then nothing stays open. `startedMs`: when the start began, by the monotonic clock; what `broker.started` counts from. */
+export async function buildBroker(config: Config, world: World, startedMs = world.clock.monotonicMs()): Promise<Broker> {
   const undo = new Undo();
   const patience = new StorePatience(world.clock, world.random, world.logger);
   let started: Broker | undefined;
@@ -88,7 +88,8 @@ export async function buildBroker(config: Config, world: World): Promise<Broker>
       assemble({ config, world, store, clusterStore: cluster.clusterStore, metadata, opened, server, http, wasKnown }),
     );
     started = broker;
-    await broker.start({ version: world.version, listeners, advertised, walDescription: device.description, walId: header.walId });
+    const { version } = world;
+    await broker.start({ version, startedMs, listeners, advertised, walDescription: device.description, walId: header.walId });
     return broker;
   } catch (error) {
     await undo.run();
