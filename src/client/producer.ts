@@ -24,6 +24,11 @@ export interface ProducerOptions {
   readonly crc32c: Crc32c;
 }
 
+interface ProducerIdentity {
+  readonly producerId: bigint;
+  readonly producerEpoch: number;
+}
+
 interface Batch {
   readonly partition: number;
   readonly bytes: Uint8Array;
@@ -41,7 +46,8 @@ const SEQUENCE_MASK = 0x7fffffff;
 export class Producer {
   readonly #options: ProducerOptions;
   readonly #sequences = new Map<number, number>();
-  #identity: { readonly producerId: bigint; readonly producerEpoch: number } | undefined;
+  #initialising: Promise<ProducerIdentity> | undefined;
+  #identity: ProducerIdentity | undefined;
 
   constructor(options: ProducerOptions) {
     this.#options = options;
@@ -49,14 +55,18 @@ export class Producer {
 
   /** Resolves when all are acknowledged as `acks` asks. Rejects with a Trouble: some may have been written then. */
   async send(partition: number, records: readonly RecordInput[]): Promise<void> {
-    if (this.#options.isIdempotent) this.#identity ??= await this.#options.client.retrying(() => this.#initialise());
+    if (this.#options.isIdempotent) {
+      // Sends that begin together share one identity: sequences are counted under it.
+      this.#initialising ??= this.#options.client.retrying(() => this.#initialise());
+      this.#identity = await this.#initialising;
+    }
     for (const group of splitBySize(records)) {
       const batch = this.#makeBatch(partition, group);
       await this.#options.client.retrying(() => this.#sendBatch(batch));
     }
   }
 
-  async #initialise(): Promise<{ readonly producerId: bigint; readonly producerEpoch: number }> {
+  async #initialise(): Promise<ProducerIdentity> {
     const connection = await this.#options.client.any();
     const answer = await connection.request(
       initProducerIdApi,

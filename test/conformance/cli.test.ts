@@ -90,6 +90,16 @@ describe("weir's verbs", () => {
       const sent = Array.from({ length: 200_000 }, (_, index) => `line ${index}\n`).join("");
       expect(JSON.parse(await mustRun(["produce", "many", "--output", "json"], sent))).toMatchObject({ records: 200_000 });
       expect((await mustRun(["consume", "many", "--from", "beginning", "--until-end"])) === sent).toBe(true);
+
+      await mustRun(["topic", "create", "keyed", "--partitions", "4"]);
+      await mustRun(
+        ["produce", "keyed", "--key-separator", " "],
+        sent.replaceAll(/line (\d+)/g, (_, index) => `k${index % 100} ${index}`),
+      );
+      const pairs = (await mustRun(["consume", "keyed", "--from", "beginning", "--until-end", "--format", "key-value"])).trim().split("\n");
+      expect(pairs).toHaveLength(200_000);
+      const ofOne = pairs.filter((pair) => pair.startsWith("k7\t")).map((pair) => Number(pair.slice(3)));
+      expect(ofOne).toEqual(Array.from({ length: 2000 }, (_, index) => index * 100 + 7));
     },
     TIMEOUT_MS,
   );
