@@ -21,6 +21,7 @@ import { copyBytes } from "../base/copy-bytes.ts";
 import type { GroupHost, GroupView, StoredGroup } from "./group-host.ts";
 import { copyProtocols, GroupRoster, hasSameProtocols, idsOf, type Member, metadataOf } from "./group-roster.ts";
 import {
+  differs,
   type GroupError,
   type GroupState,
   type JoinAnswer,
@@ -594,9 +595,4 @@ export class ClassicGroup implements GroupView {
     this.#state = state;
     this.#stateTimestampMs = this.#host.wallMs();
   }
-}
-
-/** Both are known, and not the same. */
-function differs(asked: string | undefined, known: string | undefined): boolean {
-  return asked !== undefined && known !== undefined && asked !== known;
 }

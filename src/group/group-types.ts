@@ -176,3 +176,8 @@ export function refuseJoin(memberId: string, error: GroupError): JoinAnswer {
 export function refuseSync(error: GroupError): SyncAnswer {
   return { error, protocolType: undefined, protocolName: undefined, assignment: NO_BYTES };
 }
+
+/** Both are known, and not the same. */
+export function differs(asked: string | undefined, known: string | undefined): boolean {
+  return asked !== undefined && known !== undefined && asked !== known;
+}
