@@ -15,8 +15,11 @@ const REMEDIES: Partial<Record<ErrorCodeName, string>> = {
   TOPIC_AUTHORIZATION_FAILED: "this principal needs an ACL for it",
 };
 
-/** `code`: Kafka's numeric error code, not NONE. `said`: the broker's own words, when it gave some. */
-export function kafkaTrouble(code: number, subject: string, said?: string | null): Trouble {
+/**
+ * `code`: Kafka's numeric error code, not NONE. `said`: the broker's own words, when it gave some. A topic that is not there is worth another try only
+ * to who has just asked for its creation (`isAwaited`), though Kafka calls it retriable.
+ */
+export function kafkaTrouble(code: number, subject: string, said?: string | null, isAwaited = false): Trouble {
   const info = errorInfo(code);
   const name = info?.name ?? `error-${code}`;
   const remedy = info === undefined ? undefined : REMEDIES[info.name];
@@ -24,14 +27,14 @@ export function kafkaTrouble(code: number, subject: string, said?: string | null
   return new Trouble({
     code: name.toLowerCase().replaceAll("_", "-"),
     message: `${subject}: ${text.replace(/\.$/, "")}`,
-    retryable: info?.retriable ?? false,
+    retryable: info?.retriable === true && (isAwaited || code !== ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION),
     ...(remedy === undefined ? {} : { remedy }),
   });
 }
 
 /** Throws unless `code` is NONE. */
-export function expectNone(code: number, subject: string, said?: string | null): void {
-  if (code !== ErrorCodes.NONE) throw kafkaTrouble(code, subject, said);
+export function expectNone(code: number, subject: string, said?: string | null, isAwaited = false): void {
+  if (code !== ErrorCodes.NONE) throw kafkaTrouble(code, subject, said, isAwaited);
 }
 
 /** The way to a broker: refused, silent, closed, or not speaking Kafka. Another try may go through. */

@@ -141,7 +141,7 @@ export class KafkaClient {
   async topics(names: readonly string[] | null, allowAutoTopicCreation = false): Promise<readonly TopicInfo[]> {
     const { topics } = await this.metadata(names, allowAutoTopicCreation);
     return topics.map((topic) => {
-      expectNone(topic.errorCode, `topic ${topic.name}`);
+      expectNone(topic.errorCode, `topic ${topic.name}`, undefined, allowAutoTopicCreation);
       const partitions = topic.partitions.map((each) => ({
         partition: each.partitionIndex,
         leaderId: each.leaderId,
