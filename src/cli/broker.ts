@@ -39,6 +39,8 @@ export interface StartFacts {
   readonly advertised: readonly ListenerConfig[];
   readonly walDescription: string;
   readonly walId: string;
+  /** WALs of this node that partitions wait for. */
+  readonly missingWalIds: readonly string[];
 }
 
 /** Of the drain's time, what requests in flight get to end by themselves. */
@@ -52,6 +54,7 @@ export class Broker {
   private readonly parts: BrokerParts;
   private readonly fence = Promise.withResolvers<Trouble>();
   private isDraining = false;
+  private missingWalIds: readonly string[] = [];
 
   constructor(parts: BrokerParts) {
     this.parts = parts;
@@ -68,6 +71,7 @@ export class Broker {
   /** Serves, and says so in one line; what recovery found is opened in the background. */
   async start(facts: StartFacts): Promise<void> {
     const { config, world, store, metadata, storage, recovered, groups, server, http, handlers } = this.parts;
+    this.missingWalIds = facts.missingWalIds;
     for (const id of storage.getRecoveredStreams()) {
       if (metadata.image.getTopicById(id.topicId) === undefined) storage.dropRecovered(id);
     }
@@ -103,6 +107,9 @@ export class Broker {
     const { count, trouble } = this.parts.recovered.left;
     if (count > 0) problems.push(`${count} recovered partitions are not open yet${trouble === undefined ? "" : `: ${trouble.message}`}`);
     const held = this.parts.storage.heldStreamCount;
+    if (this.missingWalIds.length > 0) {
+      problems.push(`partitions are offline until WAL ${this.missingWalIds.join(", ")} is back: see wal.missing in the log`);
+    }
     if (held > 0) problems.push(`the WAL is damaged, and ${held} partitions are held: see wal.damaged in the log`);
     return problems;
   }

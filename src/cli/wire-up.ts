@@ -89,7 +89,9 @@ export async function buildBroker(config: Config, world: World, startedMs = worl
     );
     started = broker;
     const { version } = world;
-    await broker.start({ version, startedMs, listeners, advertised, walDescription: device.description, walId: header.walId });
+    const missingWalIds = cluster.getOrphanedWals(header.walId).map((wal) => wal.walId);
+    const { walId } = header;
+    await broker.start({ version, startedMs, listeners, advertised, walDescription: device.description, walId, missingWalIds });
     return broker;
   } catch (error) {
     await undo.run();
