@@ -189,7 +189,7 @@ export class PartitionRegistry {
       return;
     }
     const reason = view === undefined ? "topic deleted" : `owned by ${view.ownerNodeId} under term ${view.term}`;
-    logger.info("partition.closed", `A partition log is closed: ${reason}.`, { topicId: log.topicId, partition: log.partition });
+    logger.debug("partition.closed", `A partition log is closed: ${reason}.`, { topicId: log.topicId, partition: log.partition });
     this.#closeLog(log);
   }
 
