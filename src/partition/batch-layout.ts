@@ -1,35 +1,51 @@
 /**
  * Record batches (magic 2) as the hot path reads and patches them in place: one DataView a batch, offsets and times as numbers. The format itself
- * is drawn in `protocol/record-batch.ts`; here is where each field lies. Base offset and leader epoch lie outside the CRC, which covers
+ * is drawn in `protocol/record-batch.ts`, which also says where each field lies. Base offset and leader epoch lie outside the CRC, which covers
  * bytes [ATTRIBUTES_AT, end).
  */
 import { assert } from "../base/assert.ts";
 import {
+  ATTRIBUTES_AT,
+  BASE_SEQUENCE_AT,
+  BASE_TIMESTAMP_AT,
   BATCH_HEADER_BYTES,
   BATCH_LOG_OVERHEAD,
   COMPRESSION_MASK,
   CONTROL_BIT,
+  CRC_AT,
+  LAST_OFFSET_DELTA_AT,
+  LEADER_EPOCH_AT,
+  LENGTH_AT,
   LOG_APPEND_TIME_BIT,
+  MAGIC_AT,
+  MAX_TIMESTAMP_AT,
+  PRODUCER_EPOCH_AT,
+  PRODUCER_ID_AT,
+  RECORD_COUNT_AT,
   TRANSACTIONAL_BIT,
 } from "../protocol/record-batch.ts";
 
-export { CONTROL_BIT, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT };
+export {
+  ATTRIBUTES_AT,
+  BASE_SEQUENCE_AT,
+  BASE_TIMESTAMP_AT,
+  CONTROL_BIT,
+  CRC_AT,
+  LAST_OFFSET_DELTA_AT,
+  LEADER_EPOCH_AT,
+  LENGTH_AT,
+  LOG_APPEND_TIME_BIT,
+  MAGIC_AT,
+  MAX_TIMESTAMP_AT,
+  PRODUCER_EPOCH_AT,
+  PRODUCER_ID_AT,
+  RECORD_COUNT_AT,
+  TRANSACTIONAL_BIT,
+};
 
 /** Base offset and length: what precedes the counted bytes. */
 export const LOG_OVERHEAD = BATCH_LOG_OVERHEAD;
 export const BATCH_OVERHEAD = BATCH_HEADER_BYTES;
-export const LENGTH_AT = 8;
-export const LEADER_EPOCH_AT = 12;
-export const MAGIC_AT = 16;
-export const CRC_AT = 17;
-export const ATTRIBUTES_AT = 21;
-export const LAST_OFFSET_DELTA_AT = 23;
-export const BASE_TIMESTAMP_AT = 27;
-export const MAX_TIMESTAMP_AT = 35;
-export const PRODUCER_ID_AT = 43;
-export const PRODUCER_EPOCH_AT = 51;
-export const BASE_SEQUENCE_AT = 53;
-export const RECORD_COUNT_AT = 57;
 
 export const CODEC_MASK = COMPRESSION_MASK;
 export const CODEC_NONE = 0;

@@ -46,6 +46,20 @@ export function batchEnd(bytes: Uint8Array, at: number, limit = bytes.length): n
   return at + size;
 }
 
+/** Where each field of the header lies; the one table, for readers of every kind. */
+export const LENGTH_AT = 8;
+export const LEADER_EPOCH_AT = 12;
+export const MAGIC_AT = 16;
+export const CRC_AT = 17;
+export const ATTRIBUTES_AT = 21;
+export const LAST_OFFSET_DELTA_AT = 23;
+export const BASE_TIMESTAMP_AT = 27;
+export const MAX_TIMESTAMP_AT = 35;
+export const PRODUCER_ID_AT = 43;
+export const PRODUCER_EPOCH_AT = 51;
+export const BASE_SEQUENCE_AT = 53;
+export const RECORD_COUNT_AT = 57;
+
 /** Where each batch of `bytes` begins. DecodeError when the last one is not whole. */
 export function batchStarts(bytes: Uint8Array): number[] {
   const starts: number[] = [];
@@ -59,56 +73,56 @@ export function batchBaseOffset(bytes: Uint8Array, at: number): bigint {
 
 /** The whole batch, header included. */
 export function batchSizeBytes(bytes: Uint8Array, at: number): number {
-  return BATCH_LOG_OVERHEAD + getInt32(bytes, at + 8);
+  return BATCH_LOG_OVERHEAD + getInt32(bytes, at + LENGTH_AT);
 }
 
 export function batchPartitionLeaderEpoch(bytes: Uint8Array, at: number): number {
-  return getInt32(bytes, at + 12);
+  return getInt32(bytes, at + LEADER_EPOCH_AT);
 }
 
 export function batchMagic(bytes: Uint8Array, at: number): number {
-  return (bytes[at + 16]! << 24) >> 24;
+  return (bytes[at + MAGIC_AT]! << 24) >> 24;
 }
 
 /** Unsigned. */
 export function batchCrc(bytes: Uint8Array, at: number): number {
-  return getUint32(bytes, at + 17);
+  return getUint32(bytes, at + CRC_AT);
 }
 
 export function batchAttributes(bytes: Uint8Array, at: number): number {
-  return getInt16(bytes, at + 21);
+  return getInt16(bytes, at + ATTRIBUTES_AT);
 }
 
 export function batchLastOffsetDelta(bytes: Uint8Array, at: number): number {
-  return getInt32(bytes, at + 23);
+  return getInt32(bytes, at + LAST_OFFSET_DELTA_AT);
 }
 
 /** Milliseconds; the delete horizon when DELETE_HORIZON_BIT is set. */
 export function batchBaseTimestamp(bytes: Uint8Array, at: number): bigint {
-  return getInt64(bytes, at + 27);
+  return getInt64(bytes, at + BASE_TIMESTAMP_AT);
 }
 
 /** Milliseconds; the append time when LOG_APPEND_TIME_BIT is set. */
 export function batchMaxTimestamp(bytes: Uint8Array, at: number): bigint {
-  return getInt64(bytes, at + 35);
+  return getInt64(bytes, at + MAX_TIMESTAMP_AT);
 }
 
 /** -1 for none. */
 export function batchProducerId(bytes: Uint8Array, at: number): bigint {
-  return getInt64(bytes, at + 43);
+  return getInt64(bytes, at + PRODUCER_ID_AT);
 }
 
 export function batchProducerEpoch(bytes: Uint8Array, at: number): number {
-  return getInt16(bytes, at + 51);
+  return getInt16(bytes, at + PRODUCER_EPOCH_AT);
 }
 
 /** -1 for none. */
 export function batchBaseSequence(bytes: Uint8Array, at: number): number {
-  return getInt32(bytes, at + 53);
+  return getInt32(bytes, at + BASE_SEQUENCE_AT);
 }
 
 export function batchRecordCount(bytes: Uint8Array, at: number): number {
-  return getInt32(bytes, at + 57);
+  return getInt32(bytes, at + RECORD_COUNT_AT);
 }
 
 export interface RecordBatchHeader {
@@ -157,16 +171,16 @@ export function patchBaseOffset(bytes: Uint8Array, at: number, baseOffset: bigin
 
 /** Outside the CRC. */
 export function patchPartitionLeaderEpoch(bytes: Uint8Array, at: number, epoch: number): void {
-  setInt32(bytes, at + 12, epoch);
+  setInt32(bytes, at + LEADER_EPOCH_AT, epoch);
 }
 
 /** `message.timestamp.type=LogAppendTime`: inside the CRC, so it is worked out anew. */
 export function patchLogAppendTime(bytes: Uint8Array, at: number, appendTimeMs: bigint, crc32c: Crc32c): void {
-  setInt16(bytes, at + 21, batchAttributes(bytes, at) | LOG_APPEND_TIME_BIT);
-  setInt64(bytes, at + 35, appendTimeMs);
+  setInt16(bytes, at + ATTRIBUTES_AT, batchAttributes(bytes, at) | LOG_APPEND_TIME_BIT);
+  setInt64(bytes, at + MAX_TIMESTAMP_AT, appendTimeMs);
   patchCrc(bytes, at, crc32c);
 }
 
 export function patchCrc(bytes: Uint8Array, at: number, crc32c: Crc32c): void {
-  setInt32(bytes, at + 17, crc32c(bytes, at + BATCH_CRC_START, at + batchSizeBytes(bytes, at)) | 0);
+  setInt32(bytes, at + CRC_AT, crc32c(bytes, at + BATCH_CRC_START, at + batchSizeBytes(bytes, at)) | 0);
 }

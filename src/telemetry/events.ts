@@ -62,5 +62,3 @@ export const EVENTS = {
   "topic.delete-failed": "A topic could not be deleted.",
   "topic.grow-failed": "Partitions could not be added to a topic.",
 } as const satisfies Readonly<Record<string, string>>;
-
-export type EventName = keyof typeof EVENTS;
