@@ -12,6 +12,9 @@ import { join } from "node:path";
 import { addCounts, type Counts, formatCounts, noTests, parseCargoOutput, parseJunit } from "./lib/counts.ts";
 import { localBinary, repositoryRoot, runMain, ScriptFailure } from "./lib/process.ts";
 
+/** Test files that run at once. Each has a process of its own; much of a conformance test is waiting for a client to start. */
+const lanes = 2;
+
 /** Default limit of one test, ms: generous, since the machine may be busy; a hang still ends. */
 const suiteTimeoutsMs: Readonly<Record<string, number>> = { unit: 60_000, sim: 120_000, conformance: 300_000, chaos: 300_000 };
 
@@ -51,7 +54,7 @@ async function runBun(name: string, paths: readonly string[]): Promise<Outcome> 
   const timeoutMs = suiteTimeoutsMs[name] ?? 300_000;
   const { exitCode } = await runThrough(
     localBinary("bun"),
-    ["test", `--timeout=${timeoutMs}`, "--reporter=junit", `--reporter-outfile=${junit}`, ...paths],
+    ["test", `--timeout=${timeoutMs}`, `--parallel=${lanes}`, "--reporter=junit", `--reporter-outfile=${junit}`, ...paths],
     repositoryRoot,
   );
   if (!existsSync(junit)) throw new ScriptFailure(`bun test ended without ${junit} (exit ${exitCode})`);

@@ -12,6 +12,8 @@ import { type MemberEvent, type MemberKind, MemberProcess } from "./groups-membe
 export const PARTITIONS = 6;
 const TOPIC = "churn";
 const SESSION_MS = 6000;
+/** Where nobody's session is meant to end: longer than a client takes to start on a busy machine. */
+const LONG_SESSION_MS = 120_000;
 const SETTINGS = { "group.initial.rebalance.delay.ms": "500" };
 const DEADLINE_MS = 90_000;
 
@@ -20,6 +22,7 @@ export class GroupStage implements AsyncDisposable {
   readonly members: MemberProcess[] = [];
   readonly #kind: MemberKind;
   readonly #folder: TemporaryFolder;
+  readonly #sessionMs: number;
   weir: WeirProcess;
   #isProducing = true;
   readonly #producing: Promise<void>;
@@ -27,20 +30,21 @@ export class GroupStage implements AsyncDisposable {
   #endOffsets: readonly number[] = [];
   readonly #processed = Array.from({ length: PARTITIONS }, () => new Set<number>());
 
-  private constructor(kind: MemberKind, folder: TemporaryFolder, weir: WeirProcess) {
+  private constructor(kind: MemberKind, sessionMs: number, folder: TemporaryFolder, weir: WeirProcess) {
     this.#kind = kind;
+    this.#sessionMs = sessionMs;
     this.#folder = folder;
     this.weir = weir;
     this.#producing = this.#produce();
   }
 
-  static async open(kind: MemberKind): Promise<GroupStage> {
+  static async open(kind: MemberKind, sessionMs = SESSION_MS): Promise<GroupStage> {
     await kind.prepare();
     const folder = new TemporaryFolder("groups");
     const weir = await WeirProcess.start({ folder: folder.path, settings: SETTINGS });
     using connection = await KafkaConnection.open(weir.kafkaPort);
     await createTopicRaw(connection, TOPIC, { partitions: PARTITIONS });
-    return new GroupStage(kind, folder, weir);
+    return new GroupStage(kind, sessionMs, folder, weir);
   }
 
   /** About 500 records a second, until `finish`, over whatever happens to the broker. */
@@ -62,7 +66,7 @@ export class GroupStage implements AsyncDisposable {
 
   start(instanceId = "-"): MemberProcess {
     const name = `member${++this.#names}`;
-    const args = [this.weir.bootstrap, TOPIC, "g", instanceId, String(SESSION_MS)];
+    const args = [this.weir.bootstrap, TOPIC, "g", instanceId, String(this.#sessionMs)];
     const member = new MemberProcess(this.#kind, name, args, (event) => {
       this.events.push(event);
       if (event.kind === "R") this.#processed[event.partition]?.add(event.offset);
@@ -155,7 +159,7 @@ export async function churn(kind: MemberKind): Promise<GroupVerdict> {
 export async function restartStatic(
   kind: MemberKind,
 ): Promise<{ readonly verdict: GroupVerdict; readonly rebalances: readonly [number, number] }> {
-  await using stage = await GroupStage.open(kind);
+  await using stage = await GroupStage.open(kind, LONG_SESSION_MS);
   const members = [stage.start("one"), stage.start("two")];
   await stage.working(members, "two static members share the partitions");
   const before = (await stage.weir.readMetric("weir_group_rebalances_total")) ?? Number.NaN;
