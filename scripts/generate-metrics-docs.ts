@@ -82,7 +82,8 @@ export async function collectMetrics(): Promise<readonly DeclaredMetric[]> {
   const broker = await buildBroker(config, {
     ...makeSystemWorld(config, silent, fail),
     metrics: recorder,
-    openObjectStore: () => openObjectStore(config.objectStore, { clock, random: new SystemRandom(), metrics: recorder, crc32c }),
+    openObjectStore: () =>
+      openObjectStore(config.objectStore, { clock, random: new SystemRandom(), logger: silent, metrics: recorder, crc32c }),
   });
   await broker.drain("generate-metrics-docs", 10_000);
   await failOnce(recorder, clock);

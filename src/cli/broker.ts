@@ -103,7 +103,9 @@ export class Broker {
     if (this.isDraining) problems.push("the broker is draining");
     const { state, storeTrouble } = this.parts.storage;
     if (state.kind !== "serving") problems.push(`storage is ${state.kind}${state.reason === undefined ? "" : `: ${state.reason}`}`);
-    if (storeTrouble !== undefined) problems.push(`uploads wait for the object store: ${storeTrouble.message}`);
+    const { outage } = this.parts.store;
+    if (outage !== undefined) problems.push(`the object store is away: ${outage.message}`);
+    else if (storeTrouble !== undefined) problems.push(`uploads wait for the object store: ${storeTrouble.message}`);
     const { count, trouble } = this.parts.recovered.left;
     if (count > 0) problems.push(`${count} recovered partitions are not open yet${trouble === undefined ? "" : `: ${trouble.message}`}`);
     const held = this.parts.storage.heldStreamCount;

@@ -19,6 +19,7 @@ const OUTAGES: ReadonlySet<string> = new Set([
   "store-timeout",
   "store-outcome-unknown",
   "store-conflict",
+  "store-credentials-expired",
 ]);
 
 export class StorePatience {
@@ -29,7 +30,7 @@ export class StorePatience {
 
   constructor(clock: Clock, random: Random, logger: Logger) {
     this.clock = clock;
-    this.retry = new EndlessRetry(clock, random, logger, { failing: "store.unavailable", working: "store.recovered" });
+    this.retry = new EndlessRetry(clock, random, logger, { failing: "start.waiting", working: "start.resumed" });
     this.startedMs = clock.monotonicMs();
   }
 

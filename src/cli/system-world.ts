@@ -40,7 +40,7 @@ export function makeSystemWorld(config: Config, logger: Logger, onBug: (error: u
     crc32c: addon.crc32c,
     blockCodecs: addon,
     allocateRing: (capacityBytes) => addon.mapRing(capacityBytes),
-    openObjectStore: () => openObjectStore(config.objectStore, { clock, random, metrics, crc32c: addon.crc32c }),
+    openObjectStore: () => openObjectStore(config.objectStore, { clock, random, logger, metrics, crc32c: addon.crc32c }),
     openWalDevice: () => openConfiguredWalDevice(config),
     startHttpServer,
     renderMetrics: () => metrics.render(),

@@ -100,6 +100,14 @@ export class BrokerChannel {
   }
 }
 
+/**
+ * A running broker waits out whatever the object store says, also what would end a start (refused credentials, a bucket that is gone): somebody else can
+ * mend it. What the log itself says is final unless it is marked retryable.
+ */
+export function mayPass(trouble: Trouble): boolean {
+  return trouble.retryable || trouble.code.startsWith("store-");
+}
+
 export function fencedTrouble(message: string): Trouble {
   return new Trouble({
     code: "broker-fenced",

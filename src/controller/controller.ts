@@ -13,6 +13,7 @@ import { SUPPORTED_FEATURES } from "../metadata/features.ts";
 import { ImageDraft } from "../metadata/image-draft.ts";
 import type { MetadataLog } from "../metadata/metadata-log.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
+import { mayPass } from "./broker-channel.ts";
 import { type Answer, decodeOutcomes, encodeOutcomes, estimateBytes, type Request } from "./changes.ts";
 import { Evaluation } from "./evaluate.ts";
 
@@ -182,9 +183,9 @@ export class Controller {
       try {
         return await log.readToEnd();
       } catch (error) {
-        if (!(error instanceof Trouble) || !error.retryable) throw error;
+        if (!(error instanceof Trouble) || !mayPass(error)) throw error;
         this.#abort.signal.throwIfAborted();
-        logger.warn("store.unavailable", "the metadata log cannot be read; trying again", { code: error.code, reason: error.message });
+        logger.warn("metadata.waiting", "the metadata log cannot be read; trying again", { code: error.code, reason: error.message });
         await clock.sleep(RETRY_PAUSE_MS, this.#abort.signal);
       }
     }

@@ -8,7 +8,7 @@ import type { Clock, TimerHandle } from "../base/clock.ts";
 import { Trouble } from "../base/trouble.ts";
 import type { MetadataLog } from "../metadata/metadata-log.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
-import { fencedTrouble } from "./broker-channel.ts";
+import { fencedTrouble, mayPass } from "./broker-channel.ts";
 
 export interface LogKeeperDependencies {
   readonly log: MetadataLog;
@@ -65,8 +65,8 @@ export class LogKeeper {
       else await log.pollSlot();
       this.#pollsFloorNext = !this.#pollsFloorNext;
     } catch (error) {
-      if (!(error instanceof Trouble) || !error.retryable) return this.#end(error);
-      logger.warn("store.unavailable", "the metadata log could not be polled", { code: error.code, reason: error.message });
+      if (!(error instanceof Trouble) || !mayPass(error)) return this.#end(error);
+      logger.warn("metadata.waiting", "the metadata log could not be polled", { code: error.code, reason: error.message });
     }
     this.#schedule();
   }

@@ -80,7 +80,7 @@ export class SlotWriter {
         if (signal.aborted) throw signal.reason;
         if (!(error instanceof Trouble) || error.code.startsWith("metadata-")) throw error;
         if (attempt % LOG_EVERY_ATTEMPTS === 0) {
-          logger.warn("store.unavailable", "the metadata log waits for the object store", {
+          logger.warn("metadata.waiting", "the metadata log waits for the object store", {
             key,
             attempt,
             code: error.code,

@@ -6,6 +6,8 @@
  * "store-no-bucket", "store-wrong-region", "store-clock-skew", "store-checksum-mismatch", ... "Unreadable is not absent": only a definite 404
  * is `undefined`.
  */
+import type { Trouble } from "../base/trouble.ts";
+
 export interface PutResult {
   /** "created": this call's bytes are there. "exists": somebody's bytes were there before (412). "unknown" never leaves this interface: see createOnce. */
   readonly outcome: "created" | "exists";
@@ -64,6 +66,9 @@ export interface ObjectStore {
    * there. Otherwise they are left to the garbage collector.
    */
   readonly keepsNoBytes?: boolean;
+
+  /** What the store as a whole is away for at present, where somebody watches (`store-watch.ts`); undefined while it answers. */
+  readonly outage?: Trouble | undefined;
 
   close(): Promise<void>;
 }

@@ -1,5 +1,6 @@
 /**
- * Repeats what may be repeated, with full jitter, until an attempt succeeds, the trouble is not retryable, attempts or the deadline run out.
+ * Repeats what may be repeated, with full jitter, until an attempt succeeds, the trouble is not retryable, or attempts, the deadline or the budget of all
+ * retries (`retry-budget.ts`) run out. One attempt does not get the whole deadline: a connection that went silent is given up and the next one tried.
  *
  * `createOnce` is repeated only after outcomes that certainly left nothing behind ("store-unavailable", "store-conflict"). After an
  * unknown outcome a repeat would meet its own object and call it somebody else's, so that trouble goes to the caller, who knows the bytes.
@@ -7,7 +8,9 @@
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import { Trouble } from "../base/trouble.ts";
+import type { Counter, Metrics } from "../telemetry/telemetry.ts";
 import type { ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
+import type { RetryBudget } from "./retry-budget.ts";
 
 export interface RetryPolicy {
   /** Attempts in all. */
@@ -17,23 +20,67 @@ export interface RetryPolicy {
   readonly maxPauseMs: number;
   /** Of the whole call, when the caller gives none. */
   readonly defaultDeadlineMs: number;
+  /** An attempt is given up after this, and a second more for each 256 KiB that it moves; default: with the deadline of the whole call. */
+  readonly attemptMs?: number;
 }
 
-export const DEFAULT_RETRY_POLICY: RetryPolicy = { maxAttempts: 6, firstPauseMs: 50, maxPauseMs: 2_000, defaultDeadlineMs: 30_000 };
+export const DEFAULT_RETRY_POLICY: RetryPolicy = {
+  maxAttempts: 6,
+  firstPauseMs: 50,
+  maxPauseMs: 2_000,
+  defaultDeadlineMs: 30_000,
+  attemptMs: 15_000,
+};
 
-const CERTAINLY_NOT_APPLIED: ReadonlySet<string> = new Set(["store-unreachable", "store-unavailable", "store-conflict", "store-full"]);
+const SLOWEST_BYTES_PER_SECOND = 262_144;
+
+const CERTAINLY_NOT_APPLIED: ReadonlySet<string> = new Set([
+  "store-unreachable",
+  "store-unavailable",
+  "store-conflict",
+  "store-full",
+  "store-credentials-expired",
+  "store-clock-skew",
+]);
 
 export class RetryingStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #policy: RetryPolicy;
+  readonly #budget: RetryBudget | undefined;
+  readonly #retries: Counter | undefined;
+  readonly #refused: Counter | undefined;
 
-  constructor(inner: ObjectStore, clock: Clock, random: Random, policy: RetryPolicy = DEFAULT_RETRY_POLICY) {
+  /** Without a budget each call's own limits are all there are. */
+  constructor(
+    inner: ObjectStore,
+    clock: Clock,
+    random: Random,
+    policy: RetryPolicy = DEFAULT_RETRY_POLICY,
+    shared: { readonly budget?: RetryBudget; readonly metrics?: Metrics } = {},
+  ) {
     this.#inner = inner;
     this.#clock = clock;
     this.#random = random;
     this.#policy = policy;
+    const { budget, metrics } = shared;
+    this.#budget = budget;
+    this.#retries = metrics?.counter("weir_store_retries_total", "Requests to the object store that repeat one that failed.");
+    this.#refused = metrics?.counter(
+      "weir_store_retries_refused_total",
+      "Requests to the object store not repeated at once because the budget of all retries was spent.",
+    );
+    if (budget === undefined) return;
+    metrics?.observedGauge(
+      "weir_store_retry_budget_ratio",
+      "What is left of the budget of all retries, 0 to 1.",
+      () => budget.tokens / budget.capacity,
+    );
+  }
+
+  get outage(): Trouble | undefined {
+    return this.#inner.outage;
   }
 
   get description(): string {
@@ -52,16 +99,17 @@ export class RetryingStore implements ObjectStore {
     return this.#repeat(
       options,
       (attempt) => this.#inner.createOnce(key, bytes, attempt),
+      bytes.length,
       (trouble) => CERTAINLY_NOT_APPLIED.has(trouble.code),
     );
   }
 
   put(key: string, bytes: Uint8Array, options?: StoreCallOptions): Promise<void> {
-    return this.#repeat(options, (attempt) => this.#inner.put(key, bytes, attempt));
+    return this.#repeat(options, (attempt) => this.#inner.put(key, bytes, attempt), bytes.length);
   }
 
   get(key: string, range?: { start: number; end: number }, options?: StoreCallOptions): Promise<Uint8Array | undefined> {
-    return this.#repeat(options, (attempt) => this.#inner.get(key, range, attempt));
+    return this.#repeat(options, (attempt) => this.#inner.get(key, range, attempt), range === undefined ? 0 : range.end - range.start);
   }
 
   getTail(key: string, lengthBytes: number, options?: StoreCallOptions): Promise<{ bytes: Uint8Array; sizeBytes: number } | undefined> {
@@ -87,19 +135,31 @@ export class RetryingStore implements ObjectStore {
   async #repeat<T>(
     options: StoreCallOptions | undefined,
     call: (options: StoreCallOptions) => Promise<T>,
+    movedBytes = 0,
     mayRepeat: (trouble: Trouble) => boolean = (trouble) => trouble.retryable,
   ): Promise<T> {
-    const endMs = this.#clock.monotonicMs() + (options?.deadlineMs ?? this.#policy.defaultDeadlineMs);
+    const { maxAttempts, firstPauseMs, maxPauseMs, defaultDeadlineMs, attemptMs = Number.POSITIVE_INFINITY } = this.#policy;
+    const endMs = this.#clock.monotonicMs() + (options?.deadlineMs ?? defaultDeadlineMs);
+    const longestAttemptMs = attemptMs + (movedBytes / SLOWEST_BYTES_PER_SECOND) * 1_000;
+    let lastCost = 0;
     for (let attempt = 1; ; attempt++) {
-      const deadlineMs = Math.max(1, endMs - this.#clock.monotonicMs());
+      const deadlineMs = Math.max(1, Math.min(longestAttemptMs, endMs - this.#clock.monotonicMs()));
       try {
-        return await call(options?.signal === undefined ? { deadlineMs } : { deadlineMs, signal: options.signal });
+        const value = await call(options?.signal === undefined ? { deadlineMs } : { deadlineMs, signal: options.signal });
+        this.#budget?.refund(lastCost);
+        return value;
       } catch (error) {
         options?.signal?.throwIfAborted();
-        if (!(error instanceof Trouble) || !mayRepeat(error) || attempt >= this.#policy.maxAttempts) throw error;
-        const ceilingMs = Math.min(this.#policy.maxPauseMs, this.#policy.firstPauseMs * 2 ** (attempt - 1));
-        const pauseMs = this.#random.nextFloat() * ceilingMs;
+        if (!(error instanceof Trouble) || !mayRepeat(error) || attempt >= maxAttempts) throw error;
+        const pauseMs = this.#random.nextFloat() * Math.min(maxPauseMs, firstPauseMs * 2 ** (attempt - 1));
         if (this.#clock.monotonicMs() + pauseMs >= endMs) throw error;
+        const cost = this.#budget === undefined ? 0 : this.#budget.tryTake(error.code);
+        if (cost === undefined) {
+          this.#refused?.add(1);
+          throw error;
+        }
+        lastCost = cost;
+        this.#retries?.add(1);
         await this.#clock.sleep(pauseMs, options?.signal);
       }
     }

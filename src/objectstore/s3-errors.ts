@@ -12,6 +12,8 @@ export interface S3Failure {
   readonly operation: string;
   readonly key: string;
   readonly error: unknown;
+  /** A request with these credentials has succeeded before: refused now, they were rotated or have expired. */
+  readonly credentialsWorked?: boolean;
   /** False when the call ended before its request went out. */
   readonly sent: boolean;
   readonly timedOut: boolean;
@@ -27,8 +29,12 @@ const CODE_BY_S3_NAME: ReadonlyMap<string, StoreTroubleCode> = new Map<string, S
   ["IllegalLocationConstraintException", "store-wrong-region"],
   ["RequestTimeTooSkewed", "store-clock-skew"],
   ["RequestExpired", "store-clock-skew"],
+  ["ExpiredToken", "store-credentials-expired"],
+  ["ExpiredTokenException", "store-credentials-expired"],
+  ["TokenRefreshRequired", "store-credentials-expired"],
   ["AccessDenied", "store-access-denied"],
   ["InvalidAccessKeyId", "store-access-denied"],
+  ["InvalidToken", "store-access-denied"],
   ["SignatureDoesNotMatch", "store-access-denied"],
   // versitygw's word for an unknown access key, with status 404.
   ["XAdminUserNotFound", "store-access-denied"],
@@ -39,6 +45,17 @@ const CODE_BY_S3_NAME: ReadonlyMap<string, StoreTroubleCode> = new Map<string, S
   ["OperationAborted", "store-conflict"],
   ["SlowDown", "store-unavailable"],
   ["ServiceUnavailable", "store-unavailable"],
+]);
+
+/** Refusals of the credentials themselves, not of what they may do. */
+const CREDENTIALS_REFUSED: ReadonlySet<string> = new Set([
+  "ExpiredToken",
+  "ExpiredTokenException",
+  "TokenRefreshRequired",
+  "InvalidToken",
+  "InvalidAccessKeyId",
+  "SignatureDoesNotMatch",
+  "XAdminUserNotFound",
 ]);
 
 /** Network failures before any byte of the request was sent. */
@@ -57,12 +74,18 @@ export function classifyS3Error(failure: S3Failure): unknown {
   const status = isServiceAnswer(error) ? statusOf(error) : undefined;
   if (name === "Error" && /Region is missing/.test(describeError(error))) return make("store-wrong-region", failure);
   const known = CODE_BY_S3_NAME.get(name);
+  if (failure.credentialsWorked === true && areCredentialsRefused(error)) return make("store-credentials-expired", failure);
   if (known !== undefined) return make(known, failure);
   if (status === undefined) {
     if (NEVER_SENT.test(`${networkCode(error)} ${describeError(error)}`)) return make("store-unreachable", failure);
     return make(isCreate ? "store-outcome-unknown" : "store-unavailable", failure);
   }
   return make(codeOfStatus(status, isCreate), failure);
+}
+
+/** The server knows the credentials not, or no longer: others may be at hand. */
+export function areCredentialsRefused(error: unknown): boolean {
+  return error instanceof Error && CREDENTIALS_REFUSED.has(error.name);
 }
 
 /** A definite "no such object": the bucket exists and the server says the key does not. */

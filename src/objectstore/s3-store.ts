@@ -4,6 +4,7 @@
  * - Payloads are sent unsigned (hashing them costs more than sending them) but always with a CRC32C, which the server verifies; on a whole
  *   GET the server's CRC32C is verified here.
  * - The SDK does not retry: retries belong to `retrying-store.ts`, which knows what may be repeated.
+ * - Credentials of the default chain are renewed without a restart (`s3-credentials.ts`).
  * - Errors become troubles in `s3-errors.ts`, nowhere else.
  * - The runtime caps concurrent fetches at 256 per process; calls beyond `maxConcurrentRequests` wait here, first come first served.
  */
@@ -17,13 +18,22 @@ import {
   S3Client,
   type S3ClientConfig,
 } from "@aws-sdk/client-s3";
+import { defaultProvider } from "@aws-sdk/credential-provider-node";
 import { FetchHttpHandler } from "@smithy/fetch-http-handler";
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { CallTimeout } from "./call-timeout.ts";
 import { assertKey, assertListPrefix, checkPrefix, MAX_LIST_PAGE } from "./keys.ts";
 import type { ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
-import { classifyS3Error, isMissingObject, isPreconditionFailed, isRangeUnsatisfiable, type S3Failure } from "./s3-errors.ts";
+import { type Credentials, RenewedCredentials } from "./s3-credentials.ts";
+import {
+  areCredentialsRefused,
+  classifyS3Error,
+  isMissingObject,
+  isPreconditionFailed,
+  isRangeUnsatisfiable,
+  type S3Failure,
+} from "./s3-errors.ts";
 import { Slots } from "./slots.ts";
 import { storeTrouble } from "./troubles.ts";
 
@@ -49,6 +59,7 @@ const DEFAULT_DEADLINE_MS = 30_000;
 export class S3Store implements ObjectStore {
   readonly description: string;
   readonly #client: S3Client;
+  readonly #credentials: RenewedCredentials;
   readonly #bucket: string;
   /** "" or ends with "/". */
   readonly #keyPrefix: string;
@@ -67,7 +78,8 @@ export class S3Store implements ObjectStore {
     this.#slots = new Slots(options.maxConcurrentRequests ?? DEFAULT_MAX_CONCURRENT_REQUESTS);
     this.#defaultDeadlineMs = options.defaultDeadlineMs ?? DEFAULT_DEADLINE_MS;
     this.description = `s3://${options.bucket}/${prefix} (${options.endpoint ?? "AWS"}, region ${options.region ?? "by default"})`;
-    this.#client = makeClient(options, (date) => {
+    this.#credentials = new RenewedCredentials(askChain(options.credentials), options.clock);
+    this.#client = makeClient(options, this.#credentials, (date) => {
       this.#clockSkewMs = date - this.#clock.wallMs();
     });
   }
@@ -252,12 +264,22 @@ export class S3Store implements ObjectStore {
       await this.#slots.take(timeout.signal);
       try {
         sent = true;
-        return await endingWith(timeout.signal, send(timeout.signal));
+        const answer = await endingWith(timeout.signal, send(timeout.signal));
+        this.#credentials.noteAccepted();
+        return answer;
       } finally {
         this.#slots.give();
       }
     } catch (error) {
-      const failure: S3Failure = { ...this.#context(operation, key, ""), error, sent, timedOut: timeout.expired, aborted: timeout.aborted };
+      if (areCredentialsRefused(error)) this.#credentials.noteRefused();
+      const failure: S3Failure = {
+        ...this.#context(operation, key, ""),
+        error,
+        credentialsWorked: this.#credentials.hasWorked,
+        sent,
+        timedOut: timeout.expired,
+        aborted: timeout.aborted,
+      };
       throw classifyS3Error(failure);
     } finally {
       timeout.dispose();
@@ -269,18 +291,25 @@ export class S3Store implements ObjectStore {
   }
 }
 
-function makeClient(options: S3StoreOptions, onServerDate: (dateMs: number) => void): S3Client {
+/** The chain afresh at each question: nothing that it read before is kept. */
+function askChain(given: S3StoreOptions["credentials"]): (context: unknown) => Promise<Credentials> {
+  if (given !== undefined) return () => Promise.resolve(given);
+  return (context) => defaultProvider({ ignoreCache: true })(context as Parameters<ReturnType<typeof defaultProvider>>[0]);
+}
+
+function makeClient(options: S3StoreOptions, credentials: RenewedCredentials, onServerDate: (dateMs: number) => void): S3Client {
   const config: S3ClientConfig = {
     forcePathStyle: options.pathStyle,
     maxAttempts: 1,
     requestHandler: new FetchHttpHandler({}),
+    // "memoized": the SDK must not remember them beside us.
+    credentials: Object.assign(credentials.provide, { memoized: true }),
     requestChecksumCalculation: "WHEN_REQUIRED",
     responseChecksumValidation: "WHEN_REQUIRED",
   };
   if (options.endpoint !== undefined) config.endpoint = options.endpoint;
   if (options.region !== undefined) config.region = options.region;
   else if (options.endpoint !== undefined) config.region = "us-east-1";
-  if (options.credentials !== undefined) config.credentials = options.credentials;
   const client = new S3Client(config);
   client.middlewareStack.add(
     (next, context) => (args) => {

@@ -1,7 +1,7 @@
 /**
  * The object stores' troubles, made in one place so that codes and remedies stay the same whichever body speaks.
  *
- * For `createOnce` the code tells what is known: "store-unreachable", "store-unavailable" and "store-conflict" mean *certainly not applied*;
+ * For `createOnce` the code tells what is known: "store-unreachable", "store-unavailable", "store-conflict" and what the server refuses to hear at all (credentials, clock) mean *certainly not applied*;
  * "store-outcome-unknown" means it may have been. For every other call all of them mean "try again".
  */
 import { Trouble } from "../base/trouble.ts";
@@ -62,10 +62,15 @@ const KINDS = {
     retryable: false,
     exitCode: 2,
   },
+  "store-credentials-expired": {
+    says: "takes our credentials no longer",
+    remedy: "Provide new ones where these came from: they are read again without a restart (not those of the environment).",
+    retryable: true,
+  },
   "store-clock-skew": {
     says: "refuses our clock",
     remedy: "Synchronise this machine's wall clock (chrony, ntpd).",
-    retryable: false,
+    retryable: true,
   },
   "store-no-credentials": {
     says: "needs credentials and none were found",

@@ -117,7 +117,12 @@ export class LocalStorage implements Storage {
       loadBudget: this.loadBudget,
     });
     const { clock, random, logger } = options;
-    this.retry = new EndlessRetry(clock, random, logger, { failing: "store.unavailable", working: "store.recovered" });
+    this.retry = new EndlessRetry(clock, random, logger, {
+      failing: "upload.waiting",
+      working: "upload.resumed",
+      // An attempt whose outcome is not known is everyday life, and so is a second one.
+      fromAttempt: 3,
+    });
     this.walRetry = new EndlessRetry(clock, random, logger, { failing: "wal.unreadable", working: "wal.readable" });
     this.uploader = new Uploader({
       ...options,
@@ -146,6 +151,9 @@ export class LocalStorage implements Storage {
       "weir_held_partitions",
       "Partitions held because the WAL is damaged where records of theirs may have lain.",
       () => this.damageHold.size,
+    );
+    metrics.observedGauge("weir_wal_full", "1 while appends wait until uploads have freed the WAL.", () =>
+      wal.state.kind === "full" ? 1 : 0,
     );
     metrics.observedGauge("weir_upload_bytes", "Private copies held by uploads under way.", () => this.uploadBudget.usedBytes);
   }

@@ -10,10 +10,12 @@ import type { Logger } from "../../telemetry/telemetry.ts";
 const FIRST_DELAY_MS = 50;
 const MAX_DELAY_MS = 5_000;
 
-/** Names of the log events: "store.unavailable" and "store.recovered", ... */
+/** Names of the log events: "upload.waiting" and "upload.resumed", ... */
 export interface RetryEvents {
   readonly failing: string;
   readonly working: string;
+  /** The attempt from which a failing call is said to fail; default the first. */
+  readonly fromAttempt?: number;
 }
 
 export class EndlessRetry {
@@ -57,7 +59,7 @@ export class EndlessRetry {
         } catch (error) {
           signal.throwIfAborted();
           if (!(error instanceof Trouble) || !canRepeat(error)) throw error;
-          this.failed(caller, what, error);
+          if (attempt + 1 >= (this.events.fromAttempt ?? 1)) this.failed(caller, what, error);
         }
         const delayMs = Math.min(FIRST_DELAY_MS * 2 ** Math.min(attempt, 10), MAX_DELAY_MS);
         await this.clock.sleep(delayMs * (0.5 + this.random.nextFloat() / 2), signal);

@@ -45,10 +45,10 @@ describe("a start's patience with the store", () => {
     const { ended, waiting, events } = await runThrough(new Array<string>(60).fill("store-unavailable"), 5_000);
     expect(ended).toBe("answered");
     expect(new Set(waiting)).toEqual(new Set(["store-unavailable"]));
-    expect(events).toEqual(["store.unavailable", "store.recovered"]);
+    expect(events).toEqual(["start.waiting", "start.resumed"]);
   });
 
-  test.each(["store-timeout", "store-outcome-unknown", "store-conflict"])("%s is waited out", async (code) => {
+  test.each(["store-timeout", "store-outcome-unknown", "store-conflict", "store-credentials-expired"])("%s is waited out", async (code) => {
     expect((await runThrough([code, code, code], 5_000)).ended).toBe("answered");
   });
 

@@ -128,8 +128,8 @@ test("an unknown outcome is sent again with the same bytes; what exists then is 
   await drive(world.clock, world.storage.flushToObjects());
   expect(new Set(world.gate.putKeys).size).toBe(1);
   expect(world.metadata.commits).toHaveLength(1);
-  const names = world.logger.names().filter((name) => name.startsWith("store."));
-  expect(names).toEqual(["store.unavailable", "store.recovered"]);
+  const names = world.logger.names().filter((name) => name.startsWith("upload."));
+  expect(names).toEqual(["upload.waiting", "upload.resumed"]);
   expect(world.storage.storeTrouble).toBeUndefined();
 });
 
@@ -164,7 +164,7 @@ test("with the store away appends go on until the WAL is full, then recover by t
   reservation.release();
   await settleTurns(world.clock);
   expect(world.storage.state.kind).toBe("serving");
-  expect(world.logger.names().filter((name) => name.startsWith("store."))).toEqual(["store.unavailable", "store.recovered"]);
+  expect(world.logger.names().filter((name) => name.startsWith("upload."))).toEqual(["upload.waiting", "upload.resumed"]);
 });
 
 test("a WAL more than half full is cut before its payload or age would ask for it", async () => {
