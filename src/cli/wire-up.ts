@@ -56,8 +56,11 @@ export async function buildBroker(config: Config, world: World, startedMs = worl
   const undo = new Undo();
   const patience = new StorePatience(world.clock, world.random, world.logger);
   let started: Broker | undefined;
-  const getStartProblems = (): readonly string[] =>
-    patience.trouble === undefined ? ["the broker is starting"] : [`the broker is starting and waits: ${patience.trouble.message}`];
+  let asked: ObjectStore | undefined;
+  const getStartProblems = (): readonly string[] => {
+    const trouble = asked?.outage ?? patience.trouble;
+    return trouble === undefined ? ["the broker is starting"] : [`the broker is starting and waits: ${trouble.message}`];
+  };
   try {
     const server = makeServer(config, world);
     server.check(config.listeners);
@@ -65,6 +68,7 @@ export async function buildBroker(config: Config, world: World, startedMs = worl
     if (http !== undefined) undo.push(() => http.close());
 
     const store = await world.openObjectStore();
+    asked = store;
     undo.push(() => store.close());
     const found = await patience.run("reading the cluster's id", () => findClusterId({ ...world, store }));
     await patience.run("probing conditional writes", () => probeConditionalWrites(new ScopedStore(store, found.clusterId), world.random));
