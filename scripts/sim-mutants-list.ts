@@ -1,12 +1,14 @@
 /**
- * Planted bugs that the simulator's clients must notice: `bun scripts/mutants.ts --sim SEEDS [NAME-PART]...`. What notices them is never an assertion beside the
+ * Planted bugs that the simulator's clients must notice: `bun scripts/sim-mutants.ts [NAME-PART]...`. What notices them is never an assertion beside the
  * planted line: a crash counts as nothing but a crash.
  */
 import type { Mutant } from "./mutants-list.ts";
 
 export interface SimMutant extends Omit<Mutant, "tests"> {
-  /** More edits of the same file: what the bug would leave undone beside it, above all assertions. */
-  readonly also?: readonly { readonly find: string; readonly replace: string }[];
+  /** More edits, of the same file unless it is named: assertions that the bug would leave undone beside it, or the second check that stands behind it. */
+  readonly also?: readonly { readonly file?: string; readonly find: string; readonly replace: string }[];
+  /** Clients cannot see it alone: what stands behind it, and the entry of this list in which both are gone. It is run only when it is named. */
+  readonly hiddenBy?: string;
   /** Where to look first: the scenario, and virtual minutes a seed. Default: all in turn, one minute. */
   readonly scenario?: string;
   readonly minutes?: number;
@@ -55,8 +57,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "range-reused-before-commit",
-    scenario: "store",
-    minutes: 2,
+    scenario: "laps",
     harm: "the WAL's head runs over what is in no object yet",
     file: "src/storage/wal/group-commit-wal.ts",
     find: "    return this.#headLsn - this.#trimLsn;",
@@ -71,8 +72,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "advance-over-recovered",
-    scenario: "device",
-    minutes: 2,
+    scenario: "restarts",
     harm: "the committed position passes what recovery found and nobody has opened",
     file: "src/storage/stream/recovered-tails.ts",
     find: "    return this.waiting.size === 0 && this.damageHold.size === 0;",
@@ -87,8 +87,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "drop-the-checkpoint",
-    scenario: "mixed",
-    minutes: 4,
+    scenario: "restarts",
     harm: "producer state is not brought back from the checkpoint",
     file: "src/partition/partition-registry.ts",
     find: "      if (checkpoint !== undefined) log.restoreCheckpoint(checkpoint);",
@@ -152,8 +151,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "floor-not-checked",
-    scenario: "zombies",
-    minutes: 2,
+    scenario: "topics",
     harm: "a slot below the floor is taken for won",
     file: "src/metadata/slot-writer.ts",
     find: '    return slot >= lowest ? "won" : "lost";',
@@ -177,7 +175,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "torn-commit-taken",
-    scenario: "crashes",
+    scenario: "laps",
     harm: "recovery takes a commit that is not whole",
     file: "src/storage/wal/scan.ts",
     find: "    if (!commitChecksumMatches(bytes, header, crc32c)) return {",
@@ -210,8 +208,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "ring-reused-in-flight",
-    scenario: "device",
-    minutes: 2,
+    scenario: "laps",
     harm: "a write in flight is overwritten in memory",
     file: "src/storage/ring/memory-ring.ts",
     find: "    return this.#head - this.#tail;",
@@ -240,6 +237,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "pending-swept",
+    scenario: "restarts",
     harm: "objects of a living writer are deleted before they are committed",
     file: "src/controller/orphan-sweep.ts",
     find: "    if (broker.brokerEpoch === epoch) return false;",
@@ -263,6 +261,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "producer-ids-given-twice",
+    scenario: "restarts",
     harm: "two producers get one id",
     file: "src/controller/broker-metadata.ts",
     find: "      this.#nextProducerId = outcome.firstId;",

@@ -41,6 +41,8 @@ export interface PartitionLogOptions {
   readonly term: number;
   readonly logStartOffset: number;
   readonly crc32c: Crc32c;
+  /** Default CHECKPOINT_BATCHES. */
+  readonly checkpointBatches?: number | undefined;
 }
 
 export class PartitionLog implements CheckpointSource {
@@ -51,6 +53,7 @@ export class PartitionLog implements CheckpointSource {
   readonly waiters = new Set<FetchWaiter>();
 
   readonly #crc32c: Crc32c;
+  readonly #checkpointBatches: number;
   readonly #producers = new ProducerState();
   readonly #epochs = new LeaderEpochs();
   #stream: Stream | undefined;
@@ -70,6 +73,7 @@ export class PartitionLog implements CheckpointSource {
     this.term = options.term;
     this.#logStartOffset = options.logStartOffset;
     this.#crc32c = options.crc32c;
+    this.#checkpointBatches = options.checkpointBatches ?? CHECKPOINT_BATCHES;
   }
 
   get isServing(): boolean {
@@ -263,7 +267,7 @@ export class PartitionLog implements CheckpointSource {
   takeCheckpoint(force: boolean): Uint8Array | undefined {
     if (!this.#isServing) return undefined;
     const isDue =
-      this.#batchesSinceCheckpoint >= CHECKPOINT_BATCHES ||
+      this.#batchesSinceCheckpoint >= this.#checkpointBatches ||
       this.#bytesSinceCheckpoint >= CHECKPOINT_BYTES ||
       this.#newProducersSinceCheckpoint >= CHECKPOINT_NEW_PRODUCERS;
     if (!isDue && !(force && this.#batchesSinceCheckpoint > 0)) return undefined;

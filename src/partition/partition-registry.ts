@@ -28,6 +28,8 @@ export interface PartitionRegistryOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly crc32c: Crc32c;
+  /** Batches between a partition's checkpoints; see `CHECKPOINT_BATCHES`, the default. */
+  readonly checkpointBatches?: number;
 }
 
 /** Bytes read at once while producer state is rebuilt. */
@@ -111,9 +113,9 @@ export class PartitionRegistry {
     logStartOffset: number,
     committedEndOffset: number,
   ): Promise<PartitionLog> {
-    const { storage, crc32c, logger } = this.#options;
+    const { storage, crc32c, logger, checkpointBatches } = this.#options;
     const id = { topicId, partition };
-    const log = new PartitionLog({ topicId, partition, term, logStartOffset, crc32c });
+    const log = new PartitionLog({ topicId, partition, term, logStartOffset, crc32c, checkpointBatches });
     const stream = storage.openStream(id, { term, committedEndOffset, logStartOffset, checkpointSource: log });
     log.attachStream(stream);
     try {

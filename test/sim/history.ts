@@ -25,6 +25,7 @@ export class History {
   readonly logs = new Map<string, LogModel>();
   readonly operations = new Map<string, number>();
   operationCount = 0;
+  private readonly producerIds = new Map<number, number>();
   private readonly scheduler: Scheduler;
 
   constructor(scheduler: Scheduler) {
@@ -40,6 +41,13 @@ export class History {
   done(operation: string): void {
     this.operations.set(operation, (this.operations.get(operation) ?? 0) + 1);
     this.operationCount++;
+  }
+
+  /** InitProducerId without a transactional id was answered to this producer: nobody else ever gets the id. */
+  giveProducerId(producerId: number, producer: number): void {
+    const before = this.producerIds.get(producerId);
+    if (before !== undefined) this.find("duplicate", `producer id ${producerId} was given to producers ${before} and ${producer}`);
+    this.producerIds.set(producerId, producer);
   }
 
   log(topic: string, partition: number): LogModel {

@@ -1,6 +1,7 @@
 /** Breaks things on purpose, now and then, as the scenario weighs it. All its choices come from the seed. */
 import type { SeededRandom } from "../unit/support/seeded-random.ts";
 import type { Faults } from "./faults.ts";
+import type { SimProcess } from "./process.ts";
 import type { Actions, Scenario } from "./scenarios.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { SimCluster } from "./sim-cluster.ts";
@@ -8,6 +9,9 @@ import type { SimNetwork } from "./sim-network.ts";
 
 const LARGEST_OFFSET_MS = 55 * 60_000;
 const MAX_EFFECTS_TO_CRASH = 400;
+const MAX_WRITES_TO_CRASH = 30;
+/** A start takes about a hundred effects. */
+const MAX_EFFECTS_TO_CRASH_IN_START = 300;
 
 export class Nemesis {
   isOver = false;
@@ -67,6 +71,14 @@ export class Nemesis {
       case "crashAtEffect":
         process.armCrash(1 + random.nextInt(MAX_EFFECTS_TO_CRASH), random.chance(50));
         break;
+      case "crashAtWrite":
+        process.armCrash(1 + random.nextInt(MAX_WRITES_TO_CRASH), random.chance(70), "wal.write");
+        break;
+      case "crashInStart":
+        this.hit("process.crash-in-start");
+        process.kill("at rest");
+        this.crashNext(process, 1 + random.nextInt(3));
+        break;
       case "kill":
         process.kill("at rest");
         break;
@@ -123,6 +135,17 @@ export class Nemesis {
         process.wallOffsetMs = cluster.wallOffsetMs;
         break;
     }
+  }
+
+  /** Arms a crash in the process that comes after `process`, and so on. */
+  private crashNext(process: SimProcess, times: number): void {
+    if (times === 0) return;
+    this.later(5, () => {
+      const next = this.cluster.current?.process;
+      if (next === undefined || next === process) return this.crashNext(process, times);
+      next.armCrash(1 + this.random.nextInt(MAX_EFFECTS_TO_CRASH_IN_START), this.random.chance(50));
+      this.crashNext(next, times - 1);
+    });
   }
 
   private hit(kind: string): void {

@@ -27,6 +27,8 @@ export class SimProcess {
   /** The crash point that killed it. */
   crashPoint: string | undefined;
   private effectsLeft = Number.POSITIVE_INFINITY;
+  /** Only effects of this kind count; "": all. */
+  private crashKind = "";
   private crashAfter = false;
   private readonly onBug: (error: unknown, process: SimProcess) => void;
 
@@ -60,8 +62,9 @@ export class SimProcess {
     if (!this.isDead) this.onBug(error, this);
   }
 
-  /** Kills the process at its `effects`-th effect from now. */
-  armCrash(effects: number, after: boolean): void {
+  /** Kills the process at its `effects`-th effect from now; `kind`: of those of one kind. */
+  armCrash(effects: number, after: boolean, kind = ""): void {
+    this.crashKind = kind;
     this.effectsLeft = effects;
     this.crashAfter = after;
   }
@@ -69,6 +72,7 @@ export class SimProcess {
   /** Asked by the world before each effect. False: the process is dead, the effect does not happen and nothing is ever answered. */
   effect(kind: string): boolean {
     if (this.isDead) return false;
+    if (this.crashKind !== "" && this.crashKind !== kind) return true;
     this.effectsLeft -= 1;
     if (this.effectsLeft > 0) return true;
     if (this.effectsLeft === 0 && this.crashAfter) {

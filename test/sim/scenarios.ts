@@ -17,6 +17,10 @@ export interface Actions {
   readonly clockJump: number;
   /** Answers cannot get out; then the process dies or drains: what clients were not told is sent again. */
   readonly partitionThenEnd: number;
+  /** The process dies at a write to its WAL: the write is torn, lost or done. */
+  readonly crashAtWrite: number;
+  /** The process dies, and so do its next ones while they start or soon after. */
+  readonly crashInStart: number;
 }
 
 export interface Scenario {
@@ -25,6 +29,12 @@ export interface Scenario {
   readonly consumers: number;
   /** Of one classic group. */
   readonly members: number;
+  /** Clients that create and delete topics; see sim-admin.ts. */
+  readonly admins: number;
+  /** Idempotent producers that come, write to the same logs as the others, and go. */
+  readonly visitors: number;
+  /** Of each topic. */
+  readonly partitions: number;
   /** A producer's pause between requests, on average. */
   readonly pauseMs: number;
   /** How many of 100 batches are tens of kilobytes large. */
@@ -47,6 +57,29 @@ function pickSizes(random: SeededRandom): Sizes {
     uploadSizeBytes: random.pick([64, 128]) * KIBIBYTE,
     snapshotEverySlots: random.pick([8, 20, 50]),
     garbageGraceMs: random.pick([2_000, 10_000]),
+    checkpointBatches: random.pick([20, 200, 1_000]),
+  };
+}
+
+/** The smallest that takes the clients' batches: ring and volume lap every few seconds. */
+function pickTightSizes(random: SeededRandom): Sizes {
+  return {
+    ...pickSizes(random),
+    ringBytes: 256 * KIBIBYTE,
+    diskBytes: random.pick([768, 1024]) * KIBIBYTE,
+    uploadIntervalMs: random.pick([200, 1000]),
+    uploadSizeBytes: 64 * KIBIBYTE,
+  };
+}
+
+/** Metadata turns over fast: snapshots every few slots, objects swept soon, checkpoints with nearly every upload. */
+function pickRestlessSizes(random: SeededRandom): Sizes {
+  return {
+    ...pickSizes(random),
+    uploadIntervalMs: random.pick([100, 300]),
+    snapshotEverySlots: random.pick([3, 5]),
+    garbageGraceMs: random.pick([200, 500, 1_000]),
+    checkpointBatches: random.pick([1, 5]),
   };
 }
 
@@ -62,6 +95,8 @@ const MIXED: Actions = {
   resets: 3,
   clockJump: 2,
   partitionThenEnd: 2,
+  crashAtWrite: 2,
+  crashInStart: 1,
 };
 const NONE: Actions = {
   crashAtEffect: 0,
@@ -75,6 +110,8 @@ const NONE: Actions = {
   resets: 0,
   clockJump: 0,
   partitionThenEnd: 0,
+  crashAtWrite: 0,
+  crashInStart: 0,
 };
 
 const mixed: Scenario = {
@@ -82,6 +119,9 @@ const mixed: Scenario = {
   producers: 1,
   consumers: 1,
   members: 0,
+  admins: 0,
+  visitors: 0,
+  partitions: 2,
   pauseMs: 15,
   largePercent: 3,
   churnsTopics: true,
@@ -109,6 +149,40 @@ export const SCENARIOS: readonly Scenario[] = [
     largePercent: 25,
     actions: { ...NONE, deviceErrors: 4, crashAtEffect: 3 },
     rates: { walError: 0.01, walStall: 0.02 },
+  },
+  {
+    ...mixed,
+    name: "laps",
+    producers: 3,
+    largePercent: 40,
+    actions: { ...NONE, crashAtWrite: 8, crashInStart: 3, deviceErrors: 2 },
+    rates: { walError: 0.01, walStall: 0.02 },
+    everyMs: 5_000,
+    churnsTopics: false,
+    pickSizes: pickTightSizes,
+  },
+  {
+    ...mixed,
+    name: "restarts",
+    visitors: 1,
+    partitions: 6,
+    actions: { ...NONE, partitionThenEnd: 6, crashInStart: 6, drain: 1 },
+    rates: { storeTail: 0.04 },
+    everyMs: 7_000,
+    churnsTopics: false,
+    pickSizes: pickRestlessSizes,
+  },
+  {
+    ...mixed,
+    name: "topics",
+    consumers: 0,
+    admins: 3,
+    pauseMs: 60,
+    actions: { ...NONE, takeOver: 6, crashAtEffect: 3, storeOutage: 1 },
+    rates: { storeLostReply: 0.04, storeLostRequest: 0.02, storeDelayed: 0.03, storeDuplicate: 0.06 },
+    everyMs: 8_000,
+    churnsTopics: false,
+    pickSizes: pickRestlessSizes,
   },
   { ...mixed, name: "groups", consumers: 0, members: 2, churnsTopics: false },
   { ...mixed, name: "calm", actions: NONE, rates: {} },

@@ -97,6 +97,7 @@ export class SimProducer {
       await this.place.process.clock.sleep(100);
       throw new ConnectionLost("again");
     });
+    this.place.history.giveProducerId(this.producerId, this.number);
     while (!this.isStopping || this.pending.length > 0) await insist(this.place, (connection) => this.produceOver(connection));
   }
 

@@ -29,6 +29,8 @@ export interface Sizes {
   readonly uploadSizeBytes: number;
   readonly snapshotEverySlots: number;
   readonly garbageGraceMs: number;
+  /** Batches between a partition's checkpoints. */
+  readonly checkpointBatches: number;
 }
 
 export interface WorldParts {
@@ -45,6 +47,7 @@ export interface SimWorld extends World {
   readonly poisonReused: true;
   readonly snapshotEverySlots: number;
   readonly garbageGraceMs: number;
+  readonly checkpointBatches: number;
   /** The device that the broker opened. */
   getDevice(): SimWalDevice | undefined;
 }
@@ -89,6 +92,7 @@ export function makeSimWorld(parts: WorldParts): SimWorld {
     poisonReused: true,
     snapshotEverySlots: sizes.snapshotEverySlots,
     garbageGraceMs: sizes.garbageGraceMs,
+    checkpointBatches: sizes.checkpointBatches,
   };
 }
 

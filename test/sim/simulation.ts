@@ -10,6 +10,7 @@ import { Nemesis } from "./nemesis.ts";
 import type { SimProcess } from "./process.ts";
 import { getScenario, type Scenario } from "./scenarios.ts";
 import { Scheduler } from "./scheduler.ts";
+import { SimAdmin } from "./sim-admin.ts";
 import { ConnectionLost } from "./sim-client.ts";
 import { type ClientPlace, createSimTopic, deleteSimTopic, insist, readEnd, SimConsumer, SimProducer } from "./sim-clients.ts";
 import { SimCluster } from "./sim-cluster.ts";
@@ -46,7 +47,6 @@ export interface SimResult {
 /** After the faults have healed, every operation must have ended by then. Repeats of a failing write or lost commit back off to a few seconds. */
 const LIVENESS_BOUND_MS = 120_000;
 const TOPICS = ["alpha", "beta"];
-const PARTITIONS = 2;
 
 export function runSimulation(options: SimOptions): SimResult {
   return new Simulation(options).run();
@@ -65,6 +65,7 @@ class Simulation {
   private readonly producers: SimProducer[] = [];
   private readonly consumers: SimConsumer[] = [];
   private readonly members: SimGroupMember[] = [];
+  private readonly admins: SimAdmin[] = [];
   private group: GroupModel | undefined;
   private readonly unfinished = new Set<string>();
   private isOver = false;
@@ -116,7 +117,7 @@ class Simulation {
   private async drive(): Promise<void> {
     const driver = this.place("driver");
     this.cluster.start();
-    for (const topic of TOPICS) await createSimTopic(driver, topic, PARTITIONS);
+    for (const topic of TOPICS) await createSimTopic(driver, topic, this.scenario.partitions);
     this.startClients();
     this.faults.rates = { ...STORMY, ...this.scenario.rates };
     this.nemesis.start();
@@ -128,7 +129,9 @@ class Simulation {
   }
 
   private startClients(): void {
-    const logs = TOPICS.flatMap((topic) => Array.from({ length: PARTITIONS }, (_, partition) => this.history.log(topic, partition)));
+    const logs = TOPICS.flatMap((topic) =>
+      Array.from({ length: this.scenario.partitions }, (_, partition) => this.history.log(topic, partition)),
+    );
     for (let index = 0; index < this.scenario.producers; index++) {
       const producer = new SimProducer(this.place(`producer-${index}`), index + 1, logs, this.scenario.pauseMs, this.scenario.largePercent);
       this.producers.push(producer);
@@ -140,6 +143,12 @@ class Simulation {
       this.consumers.push(consumer);
       this.begin(`consumer-${index}`, consumer.run());
     }
+    for (let index = 0; index < this.scenario.admins; index++) {
+      const admin = new SimAdmin(this.place(`admin-${index}`), `admin-${index}`);
+      this.admins.push(admin);
+      this.begin(`admin-${index}`, admin.run());
+    }
+    for (let index = 0; index < this.scenario.visitors; index++) this.begin(`visitors-${index}`, this.visit(index, logs));
     if (this.scenario.members > 0) this.startMembers(logs);
   }
 
@@ -189,6 +198,19 @@ class Simulation {
     }
   }
 
+  /** Idempotent producers with ids of their own that come and go. */
+  private async visit(index: number, logs: readonly LogModel[]): Promise<void> {
+    for (let round = 1; !this.nemesis.isOver; round++) {
+      const place = this.place(`visitor-${index}-${round}`);
+      const producer = new SimProducer(place, 10_000 * (index + 1) + round, logs, this.scenario.pauseMs);
+      const producing = producer.run();
+      await place.process.clock.sleep(300 + this.random.nextFloat() * 3000);
+      producer.stop();
+      await producing;
+      place.process.kill("done");
+    }
+  }
+
   private async heal(driver: SimProcess): Promise<void> {
     this.scheduler.remember("everything heals");
     this.nemesis.stop();
@@ -203,6 +225,7 @@ class Simulation {
   private async finish(driver: ClientPlace): Promise<void> {
     for (const producer of this.producers) producer.stop();
     for (const member of this.members) member.stop();
+    for (const admin of this.admins) admin.stop();
     const sleep = (ms: number): Promise<void> => driver.process.clock.sleep(ms);
     const endMs = this.scheduler.nowMs + LIVENESS_BOUND_MS;
     const isBusy = (): boolean => [...this.unfinished].some((name) => !name.startsWith("consumer"));
@@ -211,11 +234,13 @@ class Simulation {
       this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end within ${LIVENESS_BOUND_MS} ms after the faults`);
     await this.readEverything(driver);
     await this.checkCommitted(driver);
+    // Over the sessions that they have: a restart would found new ones.
+    while (this.unfinished.size > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
+    if (this.unfinished.size > 0) this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end`);
     this.cluster.current?.process.kill("last restart");
     await this.readEverything(driver);
     await this.checkCommitted(driver);
-    while (this.unfinished.size > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
-    if (this.unfinished.size > 0) this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end`);
+    for (const admin of this.admins) await admin.check();
     while (this.cluster.zombies.length > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
     for (const zombie of this.cluster.zombies) this.history.find("stuck", `${zombie.process.name} was replaced and has not stopped`);
     await checkBucket(this.cluster.bucket, this.history, this.cluster.current?.process);
@@ -270,7 +295,7 @@ class Simulation {
       virtualMs: this.scheduler.nowMs,
       operations: operationCount,
       operationsByKind: operations,
-      clients: this.scenario.producers + this.scenario.consumers + this.scenario.members,
+      clients: this.scenario.producers + this.scenario.consumers + this.scenario.members + this.scenario.admins + this.scenario.visitors,
       faults,
       strikes: this.faults.strikes.counts,
       crashPoints: this.faults.crashPoints.counts,
