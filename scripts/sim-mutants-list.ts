@@ -134,6 +134,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "412-means-lost",
+    hiddenBy: "what was applied is known by its sequence number when it is evaluated again; without both: change-made-twice-after-412",
     scenario: "store",
     harm: "one's own slot, its answer lost, is taken for somebody else's and its changes are made twice",
     file: "src/metadata/slot-writer.ts",
@@ -141,13 +142,56 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
     replace: 'decodeLogBatch(found, key, this.#deps.crc32c).nonce !== ""',
   },
   {
+    name: "change-made-twice-after-412",
+    scenario: "topics",
+    harm: "one's own slot, its answer lost, is taken for somebody else's, and the log does not remember whose change it holds",
+    file: "src/metadata/slot-writer.ts",
+    find: "decodeLogBatch(found, key, this.#deps.crc32c).nonce !== nonce",
+    replace: 'decodeLogBatch(found, key, this.#deps.crc32c).nonce !== ""',
+    also: [
+      {
+        file: "src/controller/controller.ts",
+        find: '  if (sequence === asker.lastSequence) return { kind: "outcomes", outcomes: decodeOutcomes(asker.lastOutcomes) };\n  assert(sequence === asker.lastSequence + 1, `request ${sequence} of broker ${nodeId} after ${asker.lastSequence}`);\n',
+        replace: "  decodeOutcomes(asker.lastOutcomes);\n",
+      },
+      {
+        file: "src/controller/controller.ts",
+        find: "nodeId, brokerEpoch, sequence, outcomes: encodeOutcomes(outcomes) });",
+        replace: "nodeId, brokerEpoch, sequence: asker.lastSequence + Math.min(1, sequence), outcomes: encodeOutcomes(outcomes) });",
+      },
+    ],
+  },
+  {
     name: "unknown-means-lost",
+    hiddenBy:
+      "a slot given up is read again before anything else, and what was applied is known by its sequence number; without both: change-made-twice-after-404",
     scenario: "zombies",
     harm: "a PUT of unknown outcome is taken for one that failed",
     file: "src/metadata/slot-writer.ts",
     find: "        if (signal.aborted) throw signal.reason;",
     replace:
       '        if (error instanceof Trouble && error.code === "store-outcome-unknown") return false as T;\n        if (signal.aborted) throw signal.reason;',
+  },
+  {
+    name: "change-made-twice-after-404",
+    scenario: "topics",
+    harm: "a PUT of unknown outcome whose slot is not there yet counts as not written, arrives late, and the log does not remember whose change it holds",
+    file: "src/metadata/slot-writer.ts",
+    find: "        if (signal.aborted) throw signal.reason;",
+    replace:
+      '        if (error instanceof Trouble && error.code === "store-outcome-unknown") return false as T;\n        if (signal.aborted) throw signal.reason;',
+    also: [
+      {
+        file: "src/controller/controller.ts",
+        find: '  if (sequence === asker.lastSequence) return { kind: "outcomes", outcomes: decodeOutcomes(asker.lastOutcomes) };\n  assert(sequence === asker.lastSequence + 1, `request ${sequence} of broker ${nodeId} after ${asker.lastSequence}`);\n',
+        replace: "  decodeOutcomes(asker.lastOutcomes);\n",
+      },
+      {
+        file: "src/controller/controller.ts",
+        find: "nodeId, brokerEpoch, sequence, outcomes: encodeOutcomes(outcomes) });",
+        replace: "nodeId, brokerEpoch, sequence: asker.lastSequence + Math.min(1, sequence), outcomes: encodeOutcomes(outcomes) });",
+      },
+    ],
   },
   {
     name: "floor-not-checked",
@@ -159,6 +203,8 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "broker-epoch-not-checked",
+    hiddenBy:
+      "whoever loses a slot reads on, sees the registration of the process that replaced it and ends before it asks for anything; without both: replaced-broker-goes-on",
     scenario: "zombies",
     harm: "a broker that was replaced goes on changing the log",
     file: "src/controller/controller.ts",
@@ -166,12 +212,83 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
     replace: "  if (asker === undefined) {",
   },
   {
+    name: "replaced-broker-goes-on",
+    scenario: "topics",
+    harm: "a broker that was replaced goes on changing the log",
+    file: "src/controller/controller.ts",
+    find: "  if (asker === undefined || asker.brokerEpoch !== brokerEpoch) {",
+    replace: "  if (asker === undefined) {",
+    also: [
+      {
+        file: "src/controller/log-keeper.ts",
+        find: "    if (current !== brokerEpoch) {",
+        replace: "    if (current === undefined || current < 0 * brokerEpoch) {",
+      },
+      {
+        file: "src/controller/controller.ts",
+        find: '  if (sequence === asker.lastSequence) return { kind: "outcomes", outcomes: decodeOutcomes(asker.lastOutcomes) };\n  assert(sequence === asker.lastSequence + 1, `request ${sequence} of broker ${nodeId} after ${asker.lastSequence}`);\n',
+        replace: '  if (sequence === asker.lastSequence) return { kind: "outcomes", outcomes: decodeOutcomes(asker.lastOutcomes) };\n',
+      },
+      {
+        file: "src/controller/controller.ts",
+        find: "nodeId, brokerEpoch, sequence, outcomes: encodeOutcomes(outcomes) });",
+        replace:
+          "nodeId, brokerEpoch: asker.brokerEpoch + 0 * brokerEpoch, sequence: asker.lastSequence + Math.min(1, sequence), outcomes: encodeOutcomes(outcomes) });",
+      },
+    ],
+  },
+  {
     name: "commit-base-not-checked",
+    hiddenBy:
+      "only one process at a time commits for a partition, and it counts right; with the fence gone as well: replaced-broker-commits",
     scenario: "zombies",
     harm: "objects are committed over each other or with holes between them",
     file: "src/controller/evaluate.ts",
     find: "      if (range.baseOffset !== end || range.endOffset <= end) {",
     replace: "      if (range.endOffset < 0) {",
+  },
+  {
+    name: "replaced-broker-commits",
+    scenario: "zombies",
+    minutes: 2,
+    harm: "two processes commit objects of one partition, over each other",
+    file: "src/controller/evaluate.ts",
+    find: "      if (range.baseOffset !== end || range.endOffset <= end) {",
+    replace: "      if (range.endOffset < 0) {",
+    also: [
+      {
+        file: "src/controller/controller.ts",
+        find: "  if (asker === undefined || asker.brokerEpoch !== brokerEpoch) {",
+        replace: "  if (asker === undefined) {",
+      },
+      {
+        file: "src/controller/log-keeper.ts",
+        find: "    if (current !== brokerEpoch) {",
+        replace: "    if (current === undefined || current < 0 * brokerEpoch) {",
+      },
+      {
+        file: "src/controller/controller.ts",
+        find: '  if (sequence === asker.lastSequence) return { kind: "outcomes", outcomes: decodeOutcomes(asker.lastOutcomes) };\n  assert(sequence === asker.lastSequence + 1, `request ${sequence} of broker ${nodeId} after ${asker.lastSequence}`);\n',
+        replace: '  if (sequence === asker.lastSequence) return { kind: "outcomes", outcomes: decodeOutcomes(asker.lastOutcomes) };\n',
+      },
+      {
+        file: "src/controller/controller.ts",
+        find: "nodeId, brokerEpoch, sequence, outcomes: encodeOutcomes(outcomes) });",
+        replace:
+          "nodeId, brokerEpoch: asker.brokerEpoch + 0 * brokerEpoch, sequence: asker.lastSequence + Math.min(1, sequence), outcomes: encodeOutcomes(outcomes) });",
+      },
+      {
+        file: "src/metadata/image-draft.ts",
+        find: "    assert(baseOffset === end && endOffset > end, `commit [${baseOffset}, ${endOffset}) to ${topicId}-${index} committed up to ${end}`);",
+        replace: "    assert(end >= 0, `commit [${baseOffset}, ${endOffset})`);",
+      },
+      { find: "    if (walCommitted.lsn < position.lsn)\n", replace: "    if (walCommitted.lsn < 0 * position.lsn)\n" },
+      {
+        file: "src/metadata/image-draft.ts",
+        find: "    assert(walCommitted.lsn >= wal.committed.lsn, `committed LSN ${walCommitted.lsn} of WAL ${walId} after ${wal.committed.lsn}`);",
+        replace: "",
+      },
+    ],
   },
   {
     name: "torn-commit-taken",
@@ -183,6 +300,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "no-predecessor-check",
+    hiddenBy: "a commit of another history is of an earlier epoch too; without both checks: chain-not-checked",
     scenario: "crashes",
     minutes: 2,
     harm: "recovery takes a commit of another history",
@@ -191,13 +309,41 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
     replace: "    if (position.lsn < 0) return",
   },
   {
+    name: "chain-not-checked",
+    scenario: "laps",
+    harm: "recovery goes on with what an earlier life wrote beyond the hole at which it ended",
+    file: "src/storage/wal/scan.ts",
+    find: "    if (found.header.predecessorChecksum !== position.predecessorChecksum) return",
+    replace: "    if (position.lsn < 0) return",
+    also: [{ find: "    if (found.header.walEpoch < position.walEpoch) return", replace: "    if (position.walEpoch < 0) return" }],
+  },
+  {
     name: "stale-lap-taken",
+    hiddenBy: "a commit of an earlier lap names another predecessor; without both checks: stale-lap-taken-unchained",
     scenario: "crashes",
     minutes: 4,
     harm: "recovery takes a commit of an earlier lap",
     file: "src/storage/wal/scan.ts",
     find: "    if (header.lsn !== lsn) return",
     replace: "    if (header.lsn % wal.capacityBlocks !== lsn % wal.capacityBlocks) return",
+  },
+  {
+    name: "stale-lap-taken-unchained",
+    scenario: "laps",
+    harm: "recovery goes on with commits of an earlier lap",
+    file: "src/storage/wal/scan.ts",
+    find: "    if (header.lsn !== lsn) return",
+    replace: "    if (header.lsn % wal.capacityBlocks !== lsn % wal.capacityBlocks) return",
+    also: [
+      {
+        find: "    if (found.header.predecessorChecksum !== position.predecessorChecksum) return",
+        replace: "    if (position.lsn < 0) return",
+      },
+      {
+        find: "      position = positionAfter(found.header);",
+        replace: "      position = { ...positionAfter(found.header), lsn: (position.lsn + found.header.blockCount) as Lsn };",
+      },
+    ],
   },
   {
     name: "ring-view-after-reuse",
@@ -269,7 +415,16 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "session-forgets-partitions",
-    harm: "a fetch session does not tell of new records",
+    scenario: "restarts",
+    harm: "a fetch session leaves out records of a partition that has no newer ones",
+    file: "src/api/fetch-sessions.ts",
+    find: "        result.recordsBytes > 0 ||\n",
+    replace: "",
+  },
+  {
+    name: "long-poll-not-woken",
+    scenario: "calm",
+    harm: "a fetch that waits sleeps over new records",
     file: "src/partition/partition-log.ts",
     find: "    for (const waiter of this.waiters) waiter.addBytes(released);",
     replace: "    for (const waiter of this.waiters) waiter.addBytes(released * 0);",

@@ -8,6 +8,7 @@
  *   nonmonotonic-poll     a reader is taken back, or the log ends before what it has read
  *   corrupt-value         bytes that nobody wrote
  *   unexpected-error      an error code that the protocol does not allow there
+ *   missed-wakeup         a long poll at the log's end that comes back long after a record for it was acknowledged
  *   stuck                 an operation that does not end after the faults have
  */
 import type { Scheduler } from "./scheduler.ts";
@@ -25,6 +26,8 @@ export class History {
   readonly logs = new Map<string, LogModel>();
   readonly operations = new Map<string, number>();
   operationCount = 0;
+  /** When the nemesis last began or ended something: what is slow about then may be slow for it. */
+  disturbedMs = 0;
   private readonly producerIds = new Map<number, number>();
   private readonly scheduler: Scheduler;
 
@@ -36,6 +39,10 @@ export class History {
     if (this.findings.length >= MAX_FINDINGS) return;
     this.findings.push({ anomaly, detail: `at ${this.scheduler.nowMs.toFixed(1)} ms: ${detail}` });
     this.scheduler.remember(`FINDING ${anomaly}: ${detail}`);
+  }
+
+  get nowMs(): number {
+    return this.scheduler.nowMs;
   }
 
   done(operation: string): void {
@@ -77,6 +84,8 @@ export class LogModel {
   private readonly history: History;
   private readonly records: (SimRecord | undefined)[] = [];
   private readonly producers = new Map<number, ProducerModel>();
+  /** Ends as they were acknowledged, and when; both only rise. */
+  private readonly acknowledgedEnds: { readonly end: number; readonly atMs: number }[] = [];
 
   constructor(topic: string, partition: number, history: History) {
     this.topic = topic;
@@ -95,7 +104,20 @@ export class LogModel {
       acknowledged[firstCounter + index] = true;
       if (baseOffset >= 0) this.see({ offset: baseOffset + index, producer, counter: firstCounter + index }, "was acknowledged at");
     }
-    if (baseOffset >= 0) this.acknowledgedEnd = Math.max(this.acknowledgedEnd, baseOffset + count);
+    if (baseOffset < 0 || baseOffset + count <= this.acknowledgedEnd) return;
+    this.acknowledgedEnd = baseOffset + count;
+    this.acknowledgedEnds.push({ end: this.acknowledgedEnd, atMs: this.history.nowMs });
+  }
+
+  /** When a record at `position` or above was first known to be there; undefined: none is. */
+  acknowledgedMs(position: number): number | undefined {
+    let found: number | undefined;
+    for (let index = this.acknowledgedEnds.length - 1; index >= 0; index--) {
+      const { end, atMs } = this.acknowledgedEnds[index]!;
+      if (end <= position) break;
+      found = atMs;
+    }
+    return found;
   }
 
   /** A reader at `position` was given these; answers its next position. */

@@ -1,6 +1,7 @@
 /** Breaks things on purpose, now and then, as the scenario weighs it. All its choices come from the seed. */
 import type { SeededRandom } from "../unit/support/seeded-random.ts";
 import type { Faults } from "./faults.ts";
+import type { History } from "./history.ts";
 import type { SimProcess } from "./process.ts";
 import type { Actions, Scenario } from "./scenarios.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -21,6 +22,7 @@ export class Nemesis {
   private readonly network: SimNetwork;
   private readonly cluster: SimCluster;
   private readonly scenario: Scenario;
+  private readonly history: History;
 
   constructor(options: {
     readonly scheduler: Scheduler;
@@ -29,6 +31,7 @@ export class Nemesis {
     readonly network: SimNetwork;
     readonly cluster: SimCluster;
     readonly scenario: Scenario;
+    readonly history: History;
   }) {
     this.scheduler = options.scheduler;
     this.random = options.random;
@@ -36,6 +39,7 @@ export class Nemesis {
     this.network = options.network;
     this.cluster = options.cluster;
     this.scenario = options.scenario;
+    this.history = options.history;
   }
 
   start(): void {
@@ -67,6 +71,7 @@ export class Nemesis {
     const process = cluster.current?.process;
     if (action === undefined || process === undefined) return;
     this.scheduler.remember(`nemesis: ${action}`);
+    this.history.disturbedMs = this.scheduler.nowMs;
     switch (action) {
       case "crashAtEffect":
         process.armCrash(1 + random.nextInt(MAX_EFFECTS_TO_CRASH), random.chance(50));
@@ -154,7 +159,9 @@ export class Nemesis {
 
   private later(delayMs: number, run: () => void): void {
     this.scheduler.post(undefined, delayMs, "nemesis.end", () => {
-      if (!this.isOver) run();
+      if (this.isOver) return;
+      this.history.disturbedMs = this.scheduler.nowMs;
+      run();
     });
   }
 

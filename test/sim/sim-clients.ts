@@ -19,6 +19,10 @@ import type { SimNetwork } from "./sim-network.ts";
 const PRODUCE_VERSION = 12;
 const FETCH_VERSION = 12;
 const MAX_IN_FLIGHT = 5;
+/** Shorter than a client's patience. */
+const LONG_POLL_MS = 4_200;
+const MAX_ANSWER_MS = 2_500;
+const DISTURBED_MS = 1_000;
 /** UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER, REQUEST_TIMED_OUT, COORDINATOR_*, storage errors, UNKNOWN_LEADER_EPOCH. */
 export const RETRIABLE: ReadonlySet<number> = new Set([3, 5, 6, 7, 14, 15, 16, 19, 20, 56, 74, 75]);
 const OUT_OF_ORDER_SEQUENCE = 45;
@@ -244,9 +248,11 @@ export class SimConsumer {
     let session = { id: 0, epoch: 0 };
     let toSend: readonly LogModel[] = [...this.positions.keys()];
     while (this.isBehind && !this.isStopping) {
+      const maxWaitMs = process.random.chance(10) ? LONG_POLL_MS : 50 + process.random.nextInt(250);
+      const wasAtEnd = [...this.positions].every(([log, position]) => position >= log.acknowledgedEnd);
       const request = newFetchRequest({
         replicaId: -1,
-        maxWaitMs: 50 + process.random.nextInt(250),
+        maxWaitMs,
         minBytes: 1,
         maxBytes: process.random.chance(10) ? 2000 : 1 << 20,
         sessionId: session.id,
@@ -270,10 +276,22 @@ export class SimConsumer {
       }
       session = { id: answer.sessionId, epoch: answer.sessionId === 0 ? 0 : session.epoch + 1 };
       const moved: LogModel[] = [];
+      if (wasAtEnd && this.place.isCurrent(connection.host)) this.checkWakeup();
       for (const { topic, partitions } of answer.responses) {
         for (const part of partitions) this.take(connection, history.log(topic, part.partitionIndex), part, moved);
       }
       toSend = session.id === 0 ? [...this.positions.keys()] : moved;
+    }
+  }
+
+  /** After a poll that found nothing when it was sent. A record wakes it from memory, so what it waits for is the network alone. */
+  private checkWakeup(): void {
+    for (const [log, position] of this.positions) {
+      const atMs = log.acknowledgedMs(position);
+      if (atMs === undefined || this.place.history.disturbedMs > atMs - DISTURBED_MS) continue;
+      const lateMs = this.place.history.nowMs - atMs;
+      if (lateMs > MAX_ANSWER_MS)
+        log.find("missed-wakeup", `${this.name}'s poll at ${position} came back ${lateMs.toFixed(0)} ms after more was acknowledged`);
     }
   }
 

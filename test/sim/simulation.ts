@@ -89,7 +89,7 @@ class Simulation {
       sizes: this.scenario.pickSizes(random),
       crashesAreFindings: options.crashesAreFindings ?? true,
     });
-    this.nemesis = new Nemesis({ scheduler, random, faults, network, cluster: this.cluster, scenario: this.scenario });
+    this.nemesis = new Nemesis({ scheduler, random, faults, network, cluster: this.cluster, scenario: this.scenario, history });
   }
 
   run(): SimResult {
@@ -213,6 +213,7 @@ class Simulation {
 
   private async heal(driver: SimProcess): Promise<void> {
     this.scheduler.remember("everything heals");
+    this.history.disturbedMs = this.scheduler.nowMs;
     this.nemesis.stop();
     this.faults.heal();
     this.network.heal(this.scheduler.nowMs);
