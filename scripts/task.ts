@@ -45,6 +45,11 @@ const tasks: Readonly<Record<string, (args: readonly string[]) => number | Promi
     ensureAddon();
     return runScript("sim.ts", args);
   },
+  /** Weir beside Apache Kafka: `npm run bench -- --help`. */
+  bench: (args) => {
+    ensureExecutable();
+    return runForeground(localBinary("bun"), [join("test", "bench", "main.ts"), ...args]);
+  },
 };
 
 await runMain(async () => {

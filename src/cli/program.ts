@@ -23,7 +23,18 @@ const WAL_EXAMPLES = `
 Examples:
   weir wal format /dev/nvme1n1          prepare a block device; refuses one that is mounted or holds anything
   weir wal inspect /dev/nvme1n1
-  weir wal verify ./weir-data/wal --output json`;
+  weir wal verify ./weir-data/wal --output json
+  weir wal bench /dev/nvme1n1           before it is formatted: how fast writes become durable`;
+
+const WAL_BENCH_EXAMPLES = `
+Examples:
+  weir wal bench /dev/nvme1n1                       a blank device; it is still blank afterwards
+  weir wal bench /var/lib/weir/bench                a file that is made for it and removed
+  weir wal bench /dev/nvme1n1 --sizes 4KiB --depths 1 --seconds 30 --output json
+  weir wal bench /dev/nvme1n1 --read-only           also one that a broker uses
+
+Each write is durable before it counts (O_DIRECT and O_DSYNC), made by the calls that a broker makes. What a device or file holds is not overwritten without
+--force, which leaves it blank. A broker's own writes are in its metric weir_wal_write_seconds.`;
 
 const DOCTOR_EXAMPLES = `
 Examples:
@@ -48,6 +59,13 @@ interface FormatFlags {
 }
 interface OutputFlags {
   readonly output: string;
+}
+interface BenchFlags extends FormatFlags, OutputFlags {
+  readonly sizes: string;
+  readonly depths: string;
+  readonly seconds: string;
+  readonly fileSize: string;
+  readonly readOnly: boolean;
 }
 
 const collect = (value: string, previous: readonly string[]): readonly string[] => [...previous, value];
@@ -82,7 +100,10 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
       finish(await runStart({ configFile: flags.config, overrides: flags.override, inMemory: flags.memory }));
     });
 
-  const wal = program.command("wal").description("prepare and look into write-ahead log devices").addHelpText("after", WAL_EXAMPLES);
+  const wal = program
+    .command("wal")
+    .description("prepare, measure and look into write-ahead log devices")
+    .addHelpText("after", WAL_EXAMPLES);
   const runWal = async (args: WalCommandArguments): Promise<void> => {
     const [{ runWalCommand }, { makeWalCommandWorld }] = await Promise.all([import("./wal-command.ts"), import("./system-world.ts")]);
     const result = await runWalCommand(args, makeWalCommandWorld());
@@ -108,6 +129,25 @@ export function buildProgram(finish: (exitCode: number) => void): Command {
     .description("check every commit's checksum; exits 0 only when all is sound")
     .option("--output <form>", "table or json", "table")
     .action((device: string, flags: OutputFlags) => runWal({ verb: "verify", device, output: parseOutput(flags.output) }));
+  wal
+    .command("bench <device>")
+    .description("measure how fast a device, or a file made for it, makes writes durable")
+    .option("--sizes <bytes,...>", "lengths of a write", "4KiB,64KiB,256KiB,1MiB")
+    .option("--depths <n,...>", "writes in flight", "1,4")
+    .option("--seconds <s>", "length of each measurement", "2")
+    .option("--file-size <bytes>", "size of a file that is made", "256MiB")
+    .option("--read-only", "reads instead of writes", false)
+    .option("--force", "also over what the device or file holds", false)
+    .option("--output <form>", "table or json", "table")
+    .addHelpText("after", WAL_BENCH_EXAMPLES)
+    .action(async (device: string, { output, ...flags }: BenchFlags) => {
+      const form = parseOutput(output);
+      const [{ runWalBench }, { makeWalBenchWorld }] = await Promise.all([import("./wal-bench.ts"), import("./system-world.ts")]);
+      const result = await runWalBench({ device, ...flags, output: form }, makeWalBenchWorld(), (line) => writeLine(2, line));
+      if (result.stdout !== "") writeLine(1, result.stdout);
+      if (result.stderr !== "") writeLine(2, result.stderr);
+      finish(result.exitCode);
+    });
 
   addBrokerVerbs(program, finish);
   program

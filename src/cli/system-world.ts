@@ -1,10 +1,12 @@
 /** The real world: system clock, kernel sockets, native devices, the configured object store. */
+import { statSync, unlinkSync } from "node:fs";
+import { dirname } from "node:path";
 import { SystemClock } from "../base/system-clock.ts";
-import { SystemJobs } from "../base/system-jobs.ts";
 import { SystemRandom } from "../base/system-random.ts";
 import type { Config } from "../config/config.ts";
 import { startHttpServer } from "../console/http-server.ts";
 import { loadAddon } from "../native/load-addon.ts";
+import { NativeJobs } from "../native/native-jobs.ts";
 import { openObjectStore } from "../objectstore/open-store.ts";
 import { BunTransport } from "../server/bun-transport.ts";
 import { MemoryWalDevice } from "../storage/wal/memory-wal-device.ts";
@@ -16,11 +18,14 @@ import { PrometheusMetrics } from "../telemetry/prometheus-metrics.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
 import { writeLine } from "./terminal.ts";
 import { KAFKA_VERSION, VERSION } from "./version.ts";
+import type { WalBenchWorld } from "./wal-bench.ts";
 import type { WalCommandWorld } from "./wal-command.ts";
 import type { World } from "./world.ts";
 
 /** Device writes in flight; the probe of the device decides how they are made. */
 const WAL_WRITE_DEPTH = 4;
+/** For the blocks of uploads: about 700 MB/s each. */
+const PACKING_THREADS = 2;
 const MEBIBYTE = 1024 ** 2;
 
 export function makeSystemWorld(config: Config, logger: Logger, onBug: (error: unknown) => void): World {
@@ -35,7 +40,7 @@ export function makeSystemWorld(config: Config, logger: Logger, onBug: (error: u
     random,
     metrics,
     logger,
-    jobs: new SystemJobs(),
+    jobs: new NativeJobs((ring) => addon.openPacker(PACKING_THREADS, ring)),
     transport: new BunTransport(onBug),
     crc32c: addon.crc32c,
     blockCodecs: addon,
@@ -76,5 +81,16 @@ export function makeWalCommandWorld(): WalCommandWorld {
     clock,
     logger: new StructuredLogger({ clock, level: "warn", format: "text", write: (line) => writeLine(2, line) }),
     random: new SystemRandom(),
+  };
+}
+
+export function makeWalBenchWorld(): WalBenchWorld {
+  const addon = loadAddon();
+  return {
+    ...makeWalCommandWorld(),
+    openDevice: (path, options) => openNativeWalDevice(addon, { path, writeDepth: WAL_WRITE_DEPTH, ...options }),
+    allocateRing: (bytes) => addon.mapRing(bytes),
+    unlink: unlinkSync,
+    hasFolder: (path) => statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory() === true,
   };
 }

@@ -73,7 +73,7 @@ function inspectPresent(path: string, world: WalCommandWorld): DeviceInspection 
 }
 
 async function format(args: WalCommandArguments, inspection: DeviceInspection, world: WalCommandWorld): Promise<CommandResult> {
-  if (args.force !== true) await refuseUsed(args.device, inspection, world);
+  if (args.force !== true) await refuseUsed(args.device, inspection, world, "formats");
   const device = world.openDevice(args.device, { readOnly: false });
   try {
     const header = await formatWal(device, world.crc32c, world.random);
@@ -83,12 +83,18 @@ async function format(args: WalCommandArguments, inspection: DeviceInspection, w
   }
 }
 
-async function refuseUsed(path: string, inspection: DeviceInspection, world: WalCommandWorld): Promise<void> {
+/** Throws a Trouble unless nobody uses the device and it is blank. `verb` is what --force would do to it. */
+export async function refuseUsed(
+  path: string,
+  inspection: DeviceInspection,
+  world: Pick<WalCommandWorld, "openDevice" | "crc32c">,
+  verb: "formats" | "overwrites",
+): Promise<void> {
   if (inspection.usedBy.length > 0) {
     throw refusal(
       "wal-device-mounted",
       `${path} is in use: ${inspection.usedBy.join(", ")}`,
-      "unmount it first; --force formats it all the same",
+      `unmount it first; --force ${verb} it all the same`,
     );
   }
   if (inspection.content === "") return;
@@ -96,11 +102,11 @@ async function refuseUsed(path: string, inspection: DeviceInspection, world: Wal
   throw refusal(
     "wal-device-not-blank",
     `${path} is not blank: it holds ${holds}`,
-    "name another device; --force formats it and gives up what it holds",
+    `name another device; --force ${verb} it and gives up what it holds`,
   );
 }
 
-async function describeOwner(path: string, world: WalCommandWorld): Promise<string> {
+async function describeOwner(path: string, world: Pick<WalCommandWorld, "openDevice" | "crc32c">): Promise<string> {
   const device = world.openDevice(path, { readOnly: true });
   try {
     const read = await readHeader(device, world.crc32c);
