@@ -9,14 +9,18 @@
  * Codes: what was certainly not appended because of us is NOT_LEADER_OR_FOLLOWER (every client refreshes and sends again); what may have been appended
  * is REQUEST_TIMED_OUT (retriable, "possibly persisted" to librdkafka). UNKNOWN_SERVER_ERROR is never the answer (case R7).
  *
- * Not done: transactions (INVALID_TXN_STATE; without a transactional id TRANSACTIONAL_ID_AUTHORIZATION_FAILED, as Kafka), quotas, authorisation.
+ * Transactional batches: the coordinator is asked before a transaction's first batch in a partition (`produce-verification.ts`); without a transactional id
+ * TRANSACTIONAL_ID_AUTHORIZATION_FAILED, as Kafka. A batch that is refused for what it is is refused before anybody is asked; Kafka asks first.
+ *
+ * Not done: quotas, authorisation.
  */
 import { Trouble } from "../base/trouble.ts";
 import type { ImageView, TopicView } from "../metadata/cluster-metadata.ts";
 import { ATTRIBUTES_AT, BATCH_OVERHEAD, TRANSACTIONAL_BIT } from "../partition/batch-layout.ts";
-import { type BatchRefusal, type CheckedBatch, type RefusalReason, validateBatch } from "../partition/batch-validation.ts";
+import { type BatchRefusal, type RefusalReason, validateBatch } from "../partition/batch-validation.ts";
 import { type AppendOutcome, PartitionLog } from "../partition/partition-log.ts";
 import type { Unavailable } from "../partition/partition-registry.ts";
+import { NO_GUARD } from "../partition/verification.ts";
 import type { Records } from "../protocol/api-definition.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
@@ -34,6 +38,7 @@ import type { Reservation } from "../storage/types.ts";
 import type { Counter } from "../telemetry/telemetry.ts";
 import { clampDeadline, listNodeEndpoints, troubleCode } from "./answers.ts";
 import type { PipelinedHandler, RequestContext } from "./handler.ts";
+import { hasSeveralProducers, needsVerification, type VerifiedAppend, verifyAppends } from "./produce-verification.ts";
 import type { ApiServices } from "./services.ts";
 
 const REFUSAL_CODES: Readonly<Record<RefusalReason, number>> = {
@@ -48,19 +53,14 @@ const REFUSAL_CODES: Readonly<Record<RefusalReason, number>> = {
 /** The one client that Kafka lets write to internal topics: what lies there is the coordinators' state. */
 const ADMIN_CLIENT_ID = "__admin_client";
 
-/** One batch on its way into a partition. */
-interface PendingAppend {
-  readonly topic: TopicView;
-  readonly answer: PartitionProduceResponse;
-  readonly batch: CheckedBatch;
-  /** Undefined until the partition is open. */
-  log: PartitionLog | undefined;
-}
+/** `log` is undefined until the partition is open. What is refused meanwhile has an error code in its answer. */
+type PendingAppend = VerifiedAppend & { log: PartitionLog | undefined };
 
 /** One request on its way. */
 interface Produce {
   readonly context: RequestContext;
   readonly acks: number;
+  readonly transactionalId: string | null;
   readonly response: ProduceResponse;
   readonly appends: PendingAppend[];
   bytes: number;
@@ -91,8 +91,10 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
   ): { readonly admitted: Promise<void> | undefined; readonly answer: Promise<ProduceResponse | undefined> } {
     const produce = this.#prepare(request, context);
     if (produce.appends.length === 0) return { admitted: undefined, answer: this.#finish(produce) };
+    if (hasSeveralProducers(produce.appends)) return { admitted: undefined, answer: this.#finish(refuseSeveralProducers(produce)) };
     const isOpen = produce.appends.every((append) => append.log !== undefined);
-    const reservation = isOpen ? this.#services.storage.tryReserve(produce.bytes, produce.appends.length) : undefined;
+    const reservation =
+      isOpen && !needsVerification(produce.appends) ? this.#services.storage.tryReserve(produce.bytes, produce.appends.length) : undefined;
     if (reservation !== undefined) {
       this.#appendAll(produce, reservation);
       return { admitted: undefined, answer: this.#finish(produce) };
@@ -107,7 +109,8 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
     const { image } = this.#services.metadata;
     const topics: TopicProduceResponse[] = [];
     const response = newProduceResponse({ responses: topics });
-    const produce: Produce = { context, acks: request.acks, response, appends: [], bytes: 0, needsDurability: false };
+    const { acks, transactionalId } = request;
+    const produce: Produce = { context, acks, transactionalId, response, appends: [], bytes: 0, needsDurability: false };
     const refusedTransaction = request.transactionalId === null && hasTransactionalBatch(request);
     for (const topicData of request.topicData) {
       const topic = context.apiVersion >= 13 ? image.getTopicById(topicData.topicId) : image.getTopic(topicData.name);
@@ -149,11 +152,7 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
       describeRefusal(answer, checked, logStartOffset);
       return;
     }
-    if (checked.isTransactional) {
-      answer.errorCode = ErrorCodes.INVALID_TXN_STATE;
-      return;
-    }
-    produce.appends.push({ topic, answer, batch: checked, log: found });
+    produce.appends.push({ topic, answer, batch: checked, log: found, guard: NO_GUARD });
     produce.bytes += checked.bytes.length;
   }
 
@@ -170,9 +169,9 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
   #appendAll(produce: Produce, reservation: Reservation): void {
     const nowMs = this.#services.clock.wallMs();
     for (const append of produce.appends) {
-      const { log, batch, answer } = append;
-      if (log === undefined) continue;
-      const outcome = log.append(batch, reservation, nowMs);
+      const { log, batch, answer, guard } = append;
+      if (log === undefined || answer.errorCode !== ErrorCodes.NONE) continue;
+      const outcome = log.append(batch, reservation, nowMs, guard);
       if (outcome.kind === "appended") {
         produce.needsDurability = true;
         answer.baseOffset = BigInt(outcome.baseOffset);
@@ -198,6 +197,10 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
         answer.errorCode = ErrorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER;
         answer.logStartOffset = BigInt(log.logStartOffset);
         return;
+      case "invalid-transaction-state":
+        answer.errorCode = ErrorCodes.INVALID_TXN_STATE;
+        answer.logStartOffset = BigInt(log.logStartOffset);
+        return;
       case "stale-epoch":
         answer.errorCode = ErrorCodes.INVALID_PRODUCER_EPOCH;
         answer.logStartOffset = BigInt(log.logStartOffset);
@@ -211,9 +214,13 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
   async #appendWhenPossible(produce: Produce, timeoutMs: number): Promise<void> {
     const ready: PendingAppend[] = [];
     await Promise.all(produce.appends.map((append) => this.#openFor(produce, append)));
+    if (needsVerification(produce.appends)) {
+      const { transactionalId, context } = produce;
+      await verifyAppends(this.#services, { transactionalId, apiVersion: context.apiVersion }, produce.appends);
+    }
     let bytes = 0;
     for (const append of produce.appends) {
-      if (append.log === undefined) continue;
+      if (append.log === undefined || append.answer.errorCode !== ErrorCodes.NONE) continue;
       ready.push(append);
       bytes += append.batch.bytes.length;
     }
@@ -300,6 +307,17 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
     }
     return produce.response;
   }
+}
+
+/** As Kafka: the whole request. */
+function refuseSeveralProducers(produce: Produce): Produce {
+  for (const topic of produce.response.responses) {
+    for (const answer of topic.partitionResponses) {
+      answer.errorCode = ErrorCodes.INVALID_PRODUCER_ID_MAPPING;
+      answer.errorMessage = "Transactional records contained more than one producer ID";
+    }
+  }
+  return produce;
 }
 
 function unknownTopicCode(apiVersion: number): number {

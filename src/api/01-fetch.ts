@@ -3,7 +3,7 @@
  *
  * Behaviour: long poll on events (no polling, no timer per fetch); incremental sessions (KIP-227); topic ids from v13; leader epochs (KIP-320);
  * min and max bytes with the first batch whole (KIP-74); a partition that cannot be read answers KAFKA_STORAGE_ERROR alone. Only durable records are
- * visible. read_committed is the high watermark until there are transactions.
+ * visible; read_committed sees up to the last stable offset, with the aborted transactions among what it gets (KIP-98).
  *
  * A client that names a replica id is served like a consumer: Weir has no followers.
  *
@@ -14,6 +14,7 @@ import {
   type FetchRequest,
   type FetchResponse,
   fetchApi,
+  newAbortedTransaction,
   newFetchableTopicResponse,
   newFetchResponse,
   newPartitionData,
@@ -78,7 +79,8 @@ export class FetchHandler implements SerialHandler<FetchRequest, FetchResponse> 
     const maxBytes = Math.min(request.maxBytes, this.#maxBytes);
     const minBytes = Math.min(request.minBytes, maxBytes);
     const deadlineMs = clock.monotonicMs() + request.maxWaitMs;
-    const options = { apiVersion: context.apiVersion, usesTopicIds, maxBytes, signal: closed };
+    const isReadCommitted = request.isolationLevel === 1;
+    const options = { apiVersion: context.apiVersion, usesTopicIds, isReadCommitted, maxBytes, signal: closed };
     for (;;) {
       const read = await readTargets(this.#services, targets, options);
       const leftMs = deadlineMs - clock.monotonicMs();
@@ -86,9 +88,9 @@ export class FetchHandler implements SerialHandler<FetchRequest, FetchResponse> 
       const logs = read.reads.flatMap((one) => one.log ?? []);
       if (logs.length === 0) return read;
       const missingBytes = minBytes - read.bytes;
-      const hasMoved = isOutdated(read);
+      const hasMoved = isOutdated(read, isReadCommitted);
       releaseRead(read);
-      if (!hasMoved) await waiters.wait(logs, missingBytes, leftMs, closed);
+      if (!hasMoved) await waiters.wait(logs, missingBytes, leftMs, closed, isReadCommitted);
     }
   }
 
@@ -192,7 +194,11 @@ function describePartition(one: TargetRead, apiVersion: number, isReadCommitted:
   data.highWatermark = BigInt(log.highWatermark);
   data.lastStableOffset = BigInt(log.lastStableOffset);
   data.logStartOffset = BigInt(log.logStartOffset);
-  if (isReadCommitted) data.abortedTransactions = [];
+  if (isReadCommitted) {
+    data.abortedTransactions = one.aborted.map(({ producerId, firstOffset }) =>
+      newAbortedTransaction({ producerId: BigInt(producerId), firstOffset: BigInt(firstOffset) }),
+    );
+  }
   if (slice !== undefined) data.records = slice;
   if (divergingEpoch !== undefined) data.divergingEpoch = { epoch: divergingEpoch.epoch, endOffset: BigInt(divergingEpoch.endOffset) };
   return data;

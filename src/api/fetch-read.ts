@@ -8,6 +8,7 @@
 import type { ImageView, TopicView } from "../metadata/cluster-metadata.ts";
 import { CODEC_MASK, CODEC_ZSTD, viewOf } from "../partition/batch-layout.ts";
 import { copySlice, forEachBatch, PartitionLog } from "../partition/partition-log.ts";
+import type { AbortedTransaction } from "../partition/transaction-state.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import { ZERO_UUID } from "../protocol/reader.ts";
 import type { RecordsSlice } from "../storage/types.ts";
@@ -23,10 +24,12 @@ export interface TargetRead {
   isUrgent: boolean;
   log: PartitionLog | undefined;
   slice: RecordsSlice | undefined;
+  /** Aborted transactions that the slice may hold records of; for read_committed. */
+  aborted: readonly AbortedTransaction[];
   divergingEpoch: { readonly epoch: number; readonly endOffset: number } | undefined;
   topic: TopicView | undefined;
-  /** High watermark that this look saw: a waiter that begins when it has risen would miss the release. */
-  seenHighWatermark: number;
+  /** Where this reader's log ended at this look (high watermark or last stable offset): a waiter that begins when it has risen would miss the release. */
+  seenEnd: number;
 }
 
 export interface FetchRead {
@@ -39,6 +42,7 @@ export interface FetchRead {
 export interface FetchReadOptions {
   readonly apiVersion: number;
   readonly usesTopicIds: boolean;
+  readonly isReadCommitted: boolean;
   readonly maxBytes: number;
   readonly signal: AbortSignal;
 }
@@ -51,11 +55,15 @@ export function releaseRead(read: FetchRead): void {
 }
 
 /** True when a partition has moved on since it was read. */
-export function isOutdated(read: FetchRead): boolean {
-  return read.reads.some(({ log, errorCode, seenHighWatermark }) => {
+export function isOutdated(read: FetchRead, isReadCommitted: boolean): boolean {
+  return read.reads.some(({ log, errorCode, seenEnd }) => {
     if (log === undefined || errorCode !== ErrorCodes.NONE) return false;
-    return !log.isServing || log.highWatermark !== seenHighWatermark;
+    return !log.isServing || visibleEnd(log, isReadCommitted) !== seenEnd;
   });
+}
+
+function visibleEnd(log: PartitionLog, isReadCommitted: boolean): number {
+  return isReadCommitted ? log.lastStableOffset : log.highWatermark;
 }
 
 /** Never rejects: a partition that cannot be read has an error code, the others their records. */
@@ -65,11 +73,11 @@ export async function readTargets(services: ApiServices, targets: readonly Fetch
   if (closed.length > 0) await Promise.all(closed.map((one) => openLog(services, one)));
   const cold: TargetRead[] = [];
   for (const one of read.reads) {
-    if (!isReadable(one) || !checkPosition(one)) continue;
-    if (!tryReadOne(read, one, options.maxBytes)) cold.push(one);
+    if (!isReadable(one) || !checkPosition(one, options.isReadCommitted)) continue;
+    if (!tryReadOne(read, one, options)) cold.push(one);
   }
   if (cold.length > 0) await readCold(services, read, cold, options);
-  if (options.apiVersion < 10) await Promise.all(read.reads.map((one) => refuseZstd(services, read, one)));
+  if (options.apiVersion < 10) await Promise.all(read.reads.map((one) => refuseZstd(services, read, one, options)));
   for (const one of read.reads) if (one.isUrgent) read.isUrgent = true;
   return read;
 }
@@ -87,9 +95,10 @@ function startTarget(services: ApiServices, image: ImageView, target: FetchTarge
     isUrgent: false,
     log: undefined,
     slice: undefined,
+    aborted: [],
     divergingEpoch: undefined,
     topic: undefined,
-    seenHighWatermark: -1,
+    seenEnd: -1,
   };
   const byId = options.usesTopicIds && target.topicId !== ZERO_UUID;
   const topic = byId ? image.getTopicById(target.topicId) : options.usesTopicIds ? undefined : image.getTopic(target.topicName);
@@ -133,9 +142,9 @@ function isReadable(one: TargetRead): one is TargetRead & { log: PartitionLog } 
 }
 
 /** Leader epoch, divergence, offset range. False when there is nothing to read. */
-function checkPosition(one: TargetRead & { log: PartitionLog }): boolean {
+function checkPosition(one: TargetRead & { log: PartitionLog }, isReadCommitted: boolean): boolean {
   const { log, target } = one;
-  one.seenHighWatermark = log.highWatermark;
+  one.seenEnd = visibleEnd(log, isReadCommitted);
   if (!log.isServing) {
     fail(one, ErrorCodes.NOT_LEADER_OR_FOLLOWER);
     return false;
@@ -150,7 +159,7 @@ function checkPosition(one: TargetRead & { log: PartitionLog }): boolean {
     fail(one, ErrorCodes.OFFSET_OUT_OF_RANGE);
     return false;
   }
-  return target.fetchOffset < log.highWatermark;
+  return target.fetchOffset < one.seenEnd;
 }
 
 /** KIP-595's check of what the reader read last; false when it diverges or is unknown. */
@@ -174,23 +183,31 @@ export function checkLeaderEpoch(requested: number, current: number): number {
 }
 
 /** False when the first batch is not in memory. */
-function tryReadOne(read: FetchRead, one: TargetRead & { log: PartitionLog }, maxBytes: number): boolean {
-  const left = Math.min(one.target.maxBytes, maxBytes - read.bytes);
+function tryReadOne(read: FetchRead, one: TargetRead & { log: PartitionLog }, options: FetchReadOptions): boolean {
+  const left = Math.min(one.target.maxBytes, options.maxBytes - read.bytes);
   const atLeastOneBatch = read.bytes === 0;
   if (left <= 0 && !atLeastOneBatch) return true;
-  const slice = one.log.tryRead(one.target.fetchOffset, Math.max(left, 0), atLeastOneBatch);
+  const slice = one.log.tryRead(one.target.fetchOffset, Math.max(left, 0), atLeastOneBatch, one.seenEnd);
   if (slice === undefined) return false;
-  take(read, one, slice);
+  take(read, one, one.log, slice, options);
   return true;
 }
 
-function take(read: FetchRead, one: TargetRead, slice: RecordsSlice): void {
-  if (slice.sizeBytes === 0) {
+/**
+ * When the log start has passed the fetch offset while it was read, nothing is answered: the aborted transactions below the log start are
+ * forgotten, so read_committed could see their records (case R4).
+ */
+function take(read: FetchRead, one: TargetRead, log: PartitionLog, slice: RecordsSlice, options: FetchReadOptions): void {
+  const { fetchOffset } = one.target;
+  const isGone = fetchOffset < log.logStartOffset;
+  if (isGone) fail(one, ErrorCodes.OFFSET_OUT_OF_RANGE);
+  if (isGone || slice.sizeBytes === 0) {
     slice.release();
     return;
   }
   one.slice = slice;
   read.bytes += slice.sizeBytes;
+  if (options.isReadCommitted) one.aborted = log.listAborted(fetchOffset, slice.nextOffset);
 }
 
 async function readCold(services: ApiServices, read: FetchRead, cold: readonly TargetRead[], options: FetchReadOptions): Promise<void> {
@@ -199,7 +216,7 @@ async function readCold(services: ApiServices, read: FetchRead, cold: readonly T
   const hasNothing = read.bytes === 0;
   if (left <= 0 && !hasNothing) return;
   const share = Math.max(0, Math.floor(left / now.length));
-  await Promise.all(now.map((one, index) => readColdOne(services, read, one, share, hasNothing && index === 0, options.signal)));
+  await Promise.all(now.map((one, index) => readColdOne(services, read, one, share, hasNothing && index === 0, options)));
 }
 
 async function readColdOne(
@@ -208,19 +225,21 @@ async function readColdOne(
   one: TargetRead,
   share: number,
   atLeastOneBatch: boolean,
-  signal: AbortSignal,
+  options: FetchReadOptions,
 ): Promise<void> {
-  if (one.log === undefined) return;
+  const { log } = one;
+  const { signal } = options;
+  if (log === undefined) return;
   const maxBytes = Math.max(0, Math.min(one.target.maxBytes, share));
   try {
-    take(read, one, await one.log.read(one.target.fetchOffset, maxBytes, atLeastOneBatch, signal));
+    take(read, one, log, await log.read(one.target.fetchOffset, maxBytes, atLeastOneBatch, signal, one.seenEnd), options);
   } catch (error) {
     if (!signal.aborted) failRead(services, one, error);
   }
 }
 
 /** KIP-110: clients below Fetch 10 cannot read zstd. Records before the first zstd batch are still theirs. */
-async function refuseZstd(services: ApiServices, read: FetchRead, one: TargetRead): Promise<void> {
+async function refuseZstd(services: ApiServices, read: FetchRead, one: TargetRead, options: FetchReadOptions): Promise<void> {
   const { slice, log, topic } = one;
   if (topic !== undefined && services.topicRules.get(topic).compressionType === "zstd" && one.errorCode === ErrorCodes.NONE) {
     dropSlice(read, one);
@@ -237,7 +256,7 @@ async function refuseZstd(services: ApiServices, read: FetchRead, one: TargetRea
     if (firstZstd === undefined) return;
     dropSlice(read, one);
     if (firstZstd === 0) fail(one, ErrorCodes.UNSUPPORTED_COMPRESSION_TYPE);
-    else take(read, one, await log.read(one.target.fetchOffset, firstZstd, false));
+    else take(read, one, log, await log.read(one.target.fetchOffset, firstZstd, false, undefined, one.seenEnd), options);
   } catch (error) {
     dropSlice(read, one);
     failRead(services, one, error);
@@ -249,4 +268,5 @@ function dropSlice(read: FetchRead, one: TargetRead): void {
   read.bytes -= one.slice.sizeBytes;
   one.slice.release();
   one.slice = undefined;
+  one.aborted = [];
 }

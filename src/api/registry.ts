@@ -22,6 +22,7 @@ import { CreatePartitionsHandler } from "./37-create-partitions.ts";
 import { DeleteGroupsHandler } from "./42-delete-groups.ts";
 import { OffsetDeleteHandler } from "./47-offset-delete.ts";
 import { DescribeClusterHandler } from "./60-describe-cluster.ts";
+import { DescribeProducersHandler } from "./61-describe-producers.ts";
 import { DescribeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
 import type { ApiHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
@@ -50,6 +51,7 @@ export function createApiHandlers(services: ApiServices): readonly ApiHandler[] 
     new DeleteGroupsHandler(services),
     new OffsetDeleteHandler(services),
     new DescribeClusterHandler(services),
+    new DescribeProducersHandler(services),
     new DescribeTopicPartitionsHandler(services),
   ];
   handlers.push(new ApiVersionsHandler(services, handlers));

@@ -9,6 +9,7 @@ import type { Decompress } from "../partition/batch-validation.ts";
 import type { FetchWaiters } from "../partition/fetch-waiters.ts";
 import type { PartitionRegistry } from "../partition/partition-registry.ts";
 import type { TopicRulesCache } from "../partition/topic-rules.ts";
+import type { TransactionGate } from "../partition/transaction-ports.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
 
@@ -24,6 +25,8 @@ export interface ApiServices {
   readonly waiters: FetchWaiters;
   readonly topicRules: TopicRulesCache;
   readonly groups: GroupCoordinator;
+  /** Absent: no transaction can begin here. */
+  readonly transactions?: TransactionGate;
   readonly crc32c: Crc32c;
   /** Content of a compressed batch, bounded; see protocol's compression. */
   readonly decompress: Decompress;

@@ -43,6 +43,13 @@ export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
   "max.incremental.fetch.session.cache.slots": used("Incremental fetch sessions kept."),
   "max.request.partition.size.limit": used("Most partitions that one DescribeTopicPartitions answers."),
   "producer.id.expiration.ms": used("How long an idle producer's sequence state is kept."),
+  "transaction.partition.verification.enable": used(
+    "Whether a producer's first batch of a transaction in a partition is verified with the coordinator; Produce 12 and above always asks.",
+  ),
+  "add.partitions.to.txn.retry.backoff.ms": used(
+    "Pause between questions to a coordinator that is just ending the producer's last transaction.",
+  ),
+  "add.partitions.to.txn.retry.backoff.max.ms": used("How long such questions go on before the producer is told CONCURRENT_TRANSACTIONS."),
   "group.initial.rebalance.delay.ms": used("How long a new classic group waits for more members before its first rebalance."),
   "group.max.size": used("Most members of a classic group."),
   "group.max.session.timeout.ms": used("Longest session that a member of a classic group may ask for."),

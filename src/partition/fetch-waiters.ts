@@ -12,6 +12,8 @@ import type { PartitionLog } from "./partition-log.ts";
 const TICK_MS = 5;
 
 export interface FetchWaiter {
+  /** It waits for what lies below the last stable offset. */
+  readonly isReadCommitted: boolean;
   /** `sizeBytes` became readable in a partition it waits on. */
   addBytes(sizeBytes: number): void;
   /** Something else changed: look again. */
@@ -21,13 +23,22 @@ export interface FetchWaiter {
 class Waiter implements FetchWaiter {
   readonly logs: readonly PartitionLog[];
   readonly deadlineTick: number;
+  readonly isReadCommitted: boolean;
   #missingBytes: number;
   readonly #owner: FetchWaiters;
   readonly #resolve: () => void;
   isDone = false;
 
-  constructor(owner: FetchWaiters, logs: readonly PartitionLog[], missingBytes: number, deadlineTick: number, resolve: () => void) {
+  constructor(
+    owner: FetchWaiters,
+    logs: readonly PartitionLog[],
+    missingBytes: number,
+    deadlineTick: number,
+    isReadCommitted: boolean,
+    resolve: () => void,
+  ) {
     this.#owner = owner;
+    this.isReadCommitted = isReadCommitted;
     this.logs = logs;
     this.#missingBytes = missingBytes;
     this.deadlineTick = deadlineTick;
@@ -81,12 +92,18 @@ export class FetchWaiters {
    * Resolves when `missingBytes` have become readable in these logs, one of them changed otherwise, `maxWaitMs` passed, or `signal` aborted:
    * never rejects.
    */
-  wait(logs: readonly PartitionLog[], missingBytes: number, maxWaitMs: number, signal: AbortSignal): Promise<void> {
+  wait(
+    logs: readonly PartitionLog[],
+    missingBytes: number,
+    maxWaitMs: number,
+    signal: AbortSignal,
+    isReadCommitted = false,
+  ): Promise<void> {
     if (signal.aborted || this.#isDraining) return Promise.resolve();
     const tick = Math.ceil((this.#clock.monotonicMs() + maxWaitMs) / TICK_MS);
     return new Promise((resolve) => {
       const abort = () => waiter.wake();
-      const waiter = new Waiter(this, logs, missingBytes, tick, () => {
+      const waiter = new Waiter(this, logs, missingBytes, tick, isReadCommitted, () => {
         signal.removeEventListener("abort", abort);
         resolve();
       });

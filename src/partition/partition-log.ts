@@ -1,21 +1,35 @@
 /**
- * One partition that this broker owns: Kafka's view of a storage stream. Offsets, idempotence, leader epochs; appends and reads.
+ * One partition that this broker owns: Kafka's view of a storage stream. Offsets, idempotence, transactions, leader epochs; appends and reads.
  *
  * Invariants
- * - `append` is one synchronous section: ownership, sequence, offset, patch, copy. Nothing in it awaits, so state and log never disagree.
- * - Readers see only what is durable: high watermark = the stream's durable end. Until there are transactions the last stable offset is the same.
+ * - `append` and `appendMarker` are one synchronous section each: ownership, producer, offset, patch, copy. Nothing in them awaits, so state and log
+ *   never disagree.
+ * - Readers see only what is durable: high watermark = the stream's durable end; read_committed sees up to the last stable offset.
  * - Once closed (deleted, or owned under another term) a log appends nothing and wakes whoever waits on it; it never comes back.
  *
  * Neighbours: `partition-registry.ts` opens and closes logs, `fetch-waiters.ts` waits on them, `storage/` holds the bytes.
  */
 import { assert } from "../base/assert.ts";
 import type { CheckpointSource, RecordsSlice, Reservation, Stream } from "../storage/types.ts";
-import { type Crc32c, patchOffsetAndEpoch, readStoredBatch, type StoredBatch } from "./batch-layout.ts";
+import {
+  addToSequence,
+  CONTROL_BIT,
+  type Crc32c,
+  patchOffsetAndEpoch,
+  readStoredBatch,
+  type StoredBatch,
+  TRANSACTIONAL_BIT,
+  viewOf,
+} from "./batch-layout.ts";
 import type { CheckedBatch } from "./batch-validation.ts";
 import { encodeCheckpoint, type PartitionCheckpoint } from "./checkpoint-format.ts";
+import { makeMarker, readMarker } from "./control-batch.ts";
 import type { FetchWaiter } from "./fetch-waiters.ts";
 import { type EpochEnd, LeaderEpochs } from "./leader-epochs.ts";
-import { ProducerState } from "./producer-state.ts";
+import { NO_OFFSET, NO_SEQUENCE, type ProducedBatch, type ProducerEntry, ProducerState } from "./producer-state.ts";
+import type { MarkerLog, MarkerOutcome, TransactionMarker } from "./transaction-ports.ts";
+import { type AbortedTransaction, TransactionState } from "./transaction-state.ts";
+import { NO_GUARD, Verifications } from "./verification.ts";
 
 export type AppendOutcome =
   | { readonly kind: "appended"; readonly baseOffset: number }
@@ -23,11 +37,21 @@ export type AppendOutcome =
   | { readonly kind: "duplicate"; readonly baseOffset: number; readonly maxTimestampMs: number }
   | { readonly kind: "not-owner" }
   | { readonly kind: "out-of-order" }
-  | { readonly kind: "stale-epoch" };
+  | { readonly kind: "stale-epoch" }
+  /** The transaction is not verified (any more), or the batch is not transactional while one is open. */
+  | { readonly kind: "invalid-transaction-state" };
 
-const NOT_OWNER: AppendOutcome = { kind: "not-owner" };
-const OUT_OF_ORDER: AppendOutcome = { kind: "out-of-order" };
-const STALE_EPOCH: AppendOutcome = { kind: "stale-epoch" };
+const NOT_OWNER = { kind: "not-owner" } as const;
+const STALE_EPOCH = { kind: "stale-epoch" } as const;
+const COORDINATOR_FENCED = { kind: "coordinator-fenced" } as const;
+
+export interface VerificationStart {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+  /** The client's request adds partitions to the transaction by itself (transaction.version 2). */
+  readonly supportsEpochBump: boolean;
+}
 
 /** A checkpoint is due after this much has been appended since the last one: it bounds what an opening has to read. */
 export const CHECKPOINT_BATCHES = 1_000;
@@ -43,9 +67,13 @@ export interface PartitionLogOptions {
   readonly crc32c: Crc32c;
   /** Default CHECKPOINT_BATCHES. */
   readonly checkpointBatches?: number | undefined;
+  /** `transaction.partition.verification.enable`; default true. */
+  readonly isVerificationEnabled?: boolean;
+  /** What the topic stamps markers with; default: the time given. */
+  readonly isLogAppendTime?: () => boolean;
 }
 
-export class PartitionLog implements CheckpointSource {
+export class PartitionLog implements CheckpointSource, MarkerLog {
   readonly topicId: string;
   readonly partition: number;
   readonly term: number;
@@ -54,7 +82,11 @@ export class PartitionLog implements CheckpointSource {
 
   readonly #crc32c: Crc32c;
   readonly #checkpointBatches: number;
+  readonly #isVerificationEnabled: boolean;
+  readonly #isLogAppendTime: () => boolean;
   readonly #producers = new ProducerState();
+  readonly #transactions = new TransactionState();
+  readonly #verifications = new Verifications();
   readonly #epochs = new LeaderEpochs();
   #stream: Stream | undefined;
   #logStartOffset: number;
@@ -66,6 +98,9 @@ export class PartitionLog implements CheckpointSource {
   #pendingEnds: number[] = [];
   #pendingSizes: number[] = [];
   #pendingHead = 0;
+  /** The last stable offset of the last release, and whether it was below the high watermark then. */
+  #toldStableEnd = 0;
+  #isStableBehind = false;
 
   constructor(options: PartitionLogOptions) {
     this.topicId = options.topicId;
@@ -74,6 +109,8 @@ export class PartitionLog implements CheckpointSource {
     this.#logStartOffset = options.logStartOffset;
     this.#crc32c = options.crc32c;
     this.#checkpointBatches = options.checkpointBatches ?? CHECKPOINT_BATCHES;
+    this.#isVerificationEnabled = options.isVerificationEnabled ?? true;
+    this.#isLogAppendTime = options.isLogAppendTime ?? (() => false);
   }
 
   get isServing(): boolean {
@@ -97,8 +134,11 @@ export class PartitionLog implements CheckpointSource {
     return this.stream.durableEndOffset;
   }
 
+  /** First offset of the earliest undecided transaction, at most the high watermark. */
   get lastStableOffset(): number {
-    return this.highWatermark;
+    const { highWatermark } = this;
+    const { firstUnstableOffset } = this.#transactions;
+    return firstUnstableOffset < highWatermark ? Math.max(firstUnstableOffset, this.#logStartOffset) : highWatermark;
   }
 
   get producerCount(): number {
@@ -112,38 +152,47 @@ export class PartitionLog implements CheckpointSource {
     this.#stream = stream;
   }
 
+  /**
+   * When the log start has passed the checkpoint, batches between them are gone and what they said of producers is unknown: then the producers are
+   * forgotten, as in Kafka. An open transaction with records at or above the log start is found again by the replay.
+   */
   restoreCheckpoint(checkpoint: PartitionCheckpoint): void {
     for (const { epoch, startOffset } of checkpoint.leaderEpochs) this.#epochs.assign(epoch, startOffset);
+    if (this.#logStartOffset > checkpoint.endOffset) return;
+    const open: [number, number][] = [];
     for (const producer of checkpoint.producers) {
-      this.#producers.restore(producer.producerId, producer.epoch, producer.lastUsedMs, producer.batches);
+      this.#producers.restore(producer);
+      if (producer.transactionFirstOffset !== NO_OFFSET) open.push([producer.transactionFirstOffset, producer.producerId]);
     }
+    this.#transactions.restore(open, checkpoint.aborted);
   }
 
-  /** A batch above the checkpoint, found in the stream at opening. */
-  replayBatch(batch: StoredBatch, nowMs: number): void {
+  /** A batch above the checkpoint, found in the stream at opening. `bytes` holds it. */
+  replayBatch(batch: StoredBatch, bytes: Uint8Array, nowMs: number): void {
     if (batch.leaderEpoch >= (this.#epochs.latest ?? 0)) this.#epochs.assign(batch.leaderEpoch, batch.baseOffset);
-    if (batch.producerId >= 0 && batch.baseSequence >= 0) this.#remember(batch, nowMs);
+    if (batch.producerId >= 0) {
+      if ((batch.attributes & CONTROL_BIT) !== 0) this.#replayMarker(batch, bytes, nowMs);
+      else {
+        const lastSequence = batch.baseSequence < 0 ? NO_SEQUENCE : addToSequence(batch.baseSequence, batch.lastOffset - batch.baseOffset);
+        const isTransactional = (batch.attributes & TRANSACTIONAL_BIT) !== 0;
+        this.#noteProduced({ ...batch, lastSequence, isTransactional }, batch.baseOffset, batch.lastOffset, nowMs);
+      }
+    }
     this.#countTowardsCheckpoint(batch.end - batch.start);
   }
 
-  #remember(batch: StoredBatch, nowMs: number): void {
-    const span = batch.lastOffset - batch.baseOffset;
-    const sum = batch.baseSequence + span;
-    const isNew = this.#producers.record(
-      batch.producerId,
-      batch.producerEpoch,
-      {
-        firstSequence: batch.baseSequence,
-        lastSequence: sum > 0x7fffffff ? sum - 0x80000000 : sum,
-        lastOffset: batch.lastOffset,
-        maxTimestampMs: batch.maxTimestampMs,
-      },
-      nowMs,
-    );
-    if (isNew) this.#newProducersSinceCheckpoint += 1;
+  #replayMarker(batch: StoredBatch, bytes: Uint8Array, nowMs: number): void {
+    const marker = readMarker(bytes, viewOf(bytes), batch);
+    if (marker === undefined) return;
+    const { producerId, producerEpoch, maxTimestampMs } = batch;
+    this.#noteMarker({ producerId, producerEpoch, ...marker }, batch.baseOffset, maxTimestampMs, nowMs);
   }
 
   startServing(): void {
+    this.#transactions.onDurable(this.highWatermark);
+    this.#transactions.trimTo(this.#logStartOffset);
+    this.#toldStableEnd = this.lastStableOffset;
+    this.#isStableBehind = this.#toldStableEnd < this.highWatermark;
     this.#epochs.assign(this.term, this.logEndOffset);
     this.#epochs.trimTo(this.#logStartOffset);
     this.#isServing = true;
@@ -153,43 +202,109 @@ export class PartitionLog implements CheckpointSource {
 
   /**
    * The synchronous section of a produce. `batch` has passed `validateBatch`; the caller holds a reservation that covers its bytes. The batch is patched in
-   * place and copied before the call returns.
+   * place and copied before the call returns. `guard` is what `startVerification` gave, once the coordinator has agreed. A batch with a producer id and
+   * without sequences is a coordinator's (offsets within a transaction).
    */
-  append(batch: CheckedBatch, reservation: Reservation, nowMs: number): AppendOutcome {
+  append(batch: CheckedBatch, reservation: Reservation, nowMs: number, guard: number = NO_GUARD): AppendOutcome {
     if (!this.#isServing) return NOT_OWNER;
     const { producerId } = batch;
     if (producerId >= 0) {
-      const verdict = this.#producers.check(producerId, batch.producerEpoch, batch.baseSequence, batch.lastSequence);
-      if (verdict.kind === "duplicate") {
-        return { kind: "duplicate", baseOffset: verdict.baseOffset, maxTimestampMs: verdict.maxTimestampMs };
-      }
-      if (verdict.kind === "out-of-order") return OUT_OF_ORDER;
-      if (verdict.kind === "stale-epoch") return STALE_EPOCH;
+      const verdict = this.#producers.check(batch, guard, this.#verifications.get(producerId), this.#isVerificationEnabled);
+      if (verdict.kind !== "next") return verdict;
     }
-    const stream = this.stream;
-    const baseOffset = stream.nextOffset;
+    const baseOffset = this.stream.nextOffset;
     const lastOffset = baseOffset + batch.recordCount - 1;
-    const { bytes, view } = batch;
-    patchOffsetAndEpoch(view, 0, baseOffset, this.term);
-    stream.append(
-      { baseOffset, lastOffset, maxTimestampMs: batch.maxTimestampMs, term: this.term, source: bytes, start: 0, end: bytes.length },
-      reservation,
-    );
-    this.#pendingEnds.push(lastOffset + 1);
-    this.#pendingSizes.push(bytes.length);
-    this.#countTowardsCheckpoint(bytes.length);
-    if (producerId >= 0) this.#rememberAppended(batch, lastOffset, nowMs);
+    this.#write(batch.bytes, batch.view, lastOffset, batch.maxTimestampMs, reservation);
+    if (producerId >= 0) this.#noteProduced(batch, baseOffset, lastOffset, nowMs);
     return { kind: "appended", baseOffset };
   }
 
-  #rememberAppended(batch: CheckedBatch, lastOffset: number, nowMs: number): void {
-    const remembered = {
-      firstSequence: batch.baseSequence,
-      lastSequence: batch.lastSequence,
-      lastOffset,
-      maxTimestampMs: batch.maxTimestampMs,
-    };
-    if (this.#producers.record(batch.producerId, batch.producerEpoch, remembered, nowMs)) this.#newProducersSinceCheckpoint += 1;
+  #write(bytes: Uint8Array, view: DataView, lastOffset: number, maxTimestampMs: number, reservation: Reservation): void {
+    const { stream, term } = this;
+    const baseOffset = stream.nextOffset;
+    patchOffsetAndEpoch(view, 0, baseOffset, term);
+    stream.append({ baseOffset, lastOffset, maxTimestampMs, term, source: bytes, start: 0, end: bytes.length }, reservation);
+    this.#pendingEnds.push(lastOffset + 1);
+    this.#pendingSizes.push(bytes.length);
+    this.#countTowardsCheckpoint(bytes.length);
+  }
+
+  /** A data batch with a producer id lies at [baseOffset, lastOffset]. */
+  #noteProduced(batch: ProducedBatch & { readonly maxTimestampMs: number }, baseOffset: number, lastOffset: number, nowMs: number): void {
+    const { producerId, producerEpoch, maxTimestampMs } = batch;
+    if (batch.baseSequence === NO_SEQUENCE) this.#producers.touch(producerId, producerEpoch, maxTimestampMs, nowMs);
+    else {
+      const remembered = { firstSequence: batch.baseSequence, lastSequence: batch.lastSequence, lastOffset, maxTimestampMs };
+      if (this.#producers.record(producerId, producerEpoch, remembered, nowMs)) this.#newProducersSinceCheckpoint += 1;
+    }
+    if (!batch.isTransactional) return;
+    this.#verifications.clear(producerId);
+    const entry = this.#producers.get(producerId);
+    if (entry === undefined || entry.transactionFirstOffset !== NO_OFFSET) return;
+    entry.transactionFirstOffset = baseOffset;
+    this.#transactions.begin(producerId, baseOffset);
+  }
+
+  // --- transactions ---
+
+  /** The producer's transaction is open here: its batches need no verification. */
+  hasOpenTransaction(producerId: number, producerEpoch: number): boolean {
+    return this.#producers.hasOpenTransaction(producerId, producerEpoch);
+  }
+
+  /**
+   * Before a transaction's batch: NO_GUARD when the transaction is open here already, else a guard for `append`, to be used when the coordinator has
+   * agreed. (UnifiedLog.maybeStartTransactionVerification.)
+   */
+  startVerification(start: VerificationStart, nowMs: number): number | "stale-epoch" | "not-owner" {
+    if (!this.#isServing) return "not-owner";
+    const { producerId, producerEpoch } = start;
+    if (producerEpoch < (this.#producers.get(producerId)?.epoch ?? 0)) return "stale-epoch";
+    if (this.hasOpenTransaction(producerId, producerEpoch)) return NO_GUARD;
+    return this.#verifications.start(producerId, producerEpoch, start.baseSequence, start.supportsEpochBump, nowMs).guard;
+  }
+
+  /**
+   * Ends a producer's transaction here. Epochs as ProducerAppendInfo checks them: with transaction.version 2 the marker's epoch is above that of the
+   * transaction's batches, before it is not below.
+   */
+  appendMarker(marker: TransactionMarker, reservation: Reservation, nowMs: number): MarkerOutcome {
+    if (!this.#isServing) return NOT_OWNER;
+    const { producerId, producerEpoch } = marker;
+    const entry = this.#producers.get(producerId);
+    const lastEpoch = entry?.epoch ?? -1;
+    if (marker.transactionVersion >= 2 ? producerEpoch <= lastEpoch : producerEpoch < lastEpoch) return STALE_EPOCH;
+    if (entry !== undefined && entry.coordinatorEpoch > marker.coordinatorEpoch) return COORDINATOR_FENCED;
+    const bytes = makeMarker(marker, nowMs, this.#isLogAppendTime(), this.#crc32c);
+    const offset = this.stream.nextOffset;
+    this.#write(bytes, viewOf(bytes), offset, nowMs, reservation);
+    this.#noteMarker(marker, offset, nowMs, nowMs);
+    return { kind: "appended", offset };
+  }
+
+  #noteMarker(
+    marker: Pick<TransactionMarker, "producerId" | "producerEpoch" | "isCommit" | "coordinatorEpoch">,
+    offset: number,
+    timestampMs: number,
+    nowMs: number,
+  ): void {
+    const { producerId } = marker;
+    const entry = this.#producers.touch(producerId, marker.producerEpoch, timestampMs, nowMs);
+    entry.coordinatorEpoch = marker.coordinatorEpoch;
+    this.#verifications.clear(producerId);
+    const firstOffset = entry.transactionFirstOffset;
+    if (firstOffset === NO_OFFSET) return;
+    entry.transactionFirstOffset = NO_OFFSET;
+    this.#transactions.end(producerId, firstOffset, offset, !marker.isCommit);
+  }
+
+  /** Transactions aborted by markers that read_committed may see records of in [fromOffset, endOffset). */
+  listAborted(fromOffset: number, endOffset: number): readonly AbortedTransaction[] {
+    return this.#transactions.listAborted(fromOffset, endOffset);
+  }
+
+  listProducers(): IterableIterator<ProducerEntry> {
+    return this.#producers.entries();
   }
 
   /** The stream's durable end has risen: whoever waits learns how many bytes came. */
@@ -211,19 +326,39 @@ export class PartitionLog implements CheckpointSource {
       head = 0;
     }
     this.#pendingHead = head;
-    for (const waiter of this.waiters) waiter.addBytes(released);
+    this.#transactions.onDurable(durableEnd);
+    const stableEnd = this.lastStableOffset;
+    const hasMoved = stableEnd > this.#toldStableEnd;
+    const followsReleases = stableEnd === durableEnd && !this.#isStableBehind;
+    this.#toldStableEnd = stableEnd;
+    this.#isStableBehind = stableEnd < durableEnd;
+    for (const waiter of this.waiters) {
+      if (!waiter.isReadCommitted || followsReleases) waiter.addBytes(released);
+      else if (hasMoved) waiter.wake();
+    }
   }
 
   // --- reading ---
 
-  /** Synchronous read below the high watermark; undefined when the first batch is not in memory. */
-  tryRead(fromOffset: number, maxBytes: number, atLeastOneBatch: boolean): RecordsSlice | undefined {
-    return this.stream.tryRead(fromOffset, { endOffset: this.lastStableOffset, maxBytes, atLeastOneBatch });
+  /** Synchronous read below `endOffset`; undefined when the first batch is not in memory. */
+  tryRead(
+    fromOffset: number,
+    maxBytes: number,
+    atLeastOneBatch: boolean,
+    endOffset: number = this.highWatermark,
+  ): RecordsSlice | undefined {
+    return this.stream.tryRead(fromOffset, { endOffset, maxBytes, atLeastOneBatch });
   }
 
   /** Rejects with a Trouble. */
-  read(fromOffset: number, maxBytes: number, atLeastOneBatch: boolean, signal?: AbortSignal): Promise<RecordsSlice> {
-    return this.stream.read(fromOffset, { endOffset: this.lastStableOffset, maxBytes, atLeastOneBatch }, signal);
+  read(
+    fromOffset: number,
+    maxBytes: number,
+    atLeastOneBatch: boolean,
+    signal?: AbortSignal,
+    endOffset: number = this.highWatermark,
+  ): Promise<RecordsSlice> {
+    return this.stream.read(fromOffset, { endOffset, maxBytes, atLeastOneBatch }, signal);
   }
 
   /** Where the largest epoch not above `epoch` ends, as far as readers may see. Undefined when nothing is known of it. */
@@ -242,11 +377,13 @@ export class PartitionLog implements CheckpointSource {
     if (logStartOffset <= this.#logStartOffset) return;
     this.#logStartOffset = logStartOffset;
     this.#epochs.trimTo(logStartOffset);
+    this.#transactions.trimTo(logStartOffset);
     this.stream.trimTo(logStartOffset);
     this.#wakeAll();
   }
 
   expireProducers(nowMs: number, expirationMs: number): number {
+    this.#verifications.expire(nowMs, expirationMs);
     return this.#producers.expire(nowMs, expirationMs);
   }
 
@@ -274,7 +411,9 @@ export class PartitionLog implements CheckpointSource {
     this.#batchesSinceCheckpoint = 0;
     this.#bytesSinceCheckpoint = 0;
     this.#newProducersSinceCheckpoint = 0;
-    return encodeCheckpoint(this.logEndOffset, this.#epochs.entries, this.#producers.entries(), this.#crc32c);
+    const { logEndOffset: endOffset } = this;
+    const { aborted } = this.#transactions;
+    return encodeCheckpoint({ endOffset, leaderEpochs: this.#epochs.entries, producers: this.#producers.entries(), aborted }, this.#crc32c);
   }
 }
 

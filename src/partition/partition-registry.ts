@@ -16,6 +16,7 @@ import type { Logger } from "../telemetry/telemetry.ts";
 import { type Crc32c, viewOf } from "./batch-layout.ts";
 import { decodeCheckpoint } from "./checkpoint-format.ts";
 import { copySlice, forEachBatch, PartitionLog } from "./partition-log.ts";
+import { TopicRulesCache } from "./topic-rules.ts";
 
 /** Why a partition cannot be served here. */
 export type Unavailable = "unknown-partition" | "not-owner";
@@ -41,12 +42,16 @@ export class PartitionRegistry {
   readonly #logs = new Map<string, PartitionLog[]>();
   readonly #byStream = new Map<Stream, PartitionLog>();
   readonly #opening = new Map<string, Promise<Lookup>>();
+  readonly #topicRules: TopicRulesCache;
+  readonly #isVerificationEnabled: boolean;
   #expiryTimer: TimerHandle | undefined;
   #openCount = 0;
   #isClosed = false;
 
   constructor(options: PartitionRegistryOptions) {
     this.#options = options;
+    this.#topicRules = new TopicRulesCache(options.config);
+    this.#isVerificationEnabled = options.config.getBoolean("transaction.partition.verification.enable");
     options.metadata.onChange((topicIds) => this.#onMetadataChange(topicIds));
     options.storage.onReleased((streams) => {
       for (const stream of streams) this.#byStream.get(stream)?.onReleased();
@@ -88,6 +93,11 @@ export class PartitionRegistry {
     }
   }
 
+  #isLogAppendTime(topicId: string): boolean {
+    const topic = this.#options.metadata.image.getTopicById(topicId);
+    return topic !== undefined && this.#topicRules.get(topic).isLogAppendTime;
+  }
+
   /** Opens again when the image moved on meanwhile. */
   async #openUntilCurrent(topicId: string, partition: number): Promise<Lookup> {
     for (;;) {
@@ -115,7 +125,16 @@ export class PartitionRegistry {
   ): Promise<PartitionLog> {
     const { storage, crc32c, logger, checkpointBatches } = this.#options;
     const id = { topicId, partition };
-    const log = new PartitionLog({ topicId, partition, term, logStartOffset, crc32c, checkpointBatches });
+    const log = new PartitionLog({
+      topicId,
+      partition,
+      term,
+      logStartOffset,
+      crc32c,
+      checkpointBatches,
+      isVerificationEnabled: this.#isVerificationEnabled,
+      isLogAppendTime: () => this.#isLogAppendTime(topicId),
+    });
     const stream = storage.openStream(id, { term, committedEndOffset, logStartOffset, checkpointSource: log });
     log.attachStream(stream);
     try {
@@ -143,7 +162,7 @@ export class PartitionRegistry {
         if (slice.sizeBytes === 0) throw unreadable(log, at, stream.nextOffset);
         const bytes = await copySlice(slice);
         forEachBatch(bytes, viewOf(bytes), (batch) => {
-          log.replayBatch(batch, nowMs);
+          log.replayBatch(batch, bytes, nowMs);
           batches += 1;
         });
         at = slice.nextOffset;

@@ -68,9 +68,23 @@ export interface WalkedRecord {
   timestampDelta: number;
   hasKey: boolean;
   sizeBytes: number;
+  /** -1: null. `keyAt` and `valueAt` mean something when there is a key or value. */
+  keyLength: number;
+  keyAt: number;
+  valueLength: number;
+  valueAt: number;
 }
 
-const current: WalkedRecord = { offsetDelta: 0, timestampDelta: 0, hasKey: false, sizeBytes: 0 };
+const current: WalkedRecord = {
+  offsetDelta: 0,
+  timestampDelta: 0,
+  hasKey: false,
+  sizeBytes: 0,
+  keyLength: -1,
+  keyAt: 0,
+  valueLength: -1,
+  valueAt: 0,
+};
 
 export function startWalk(at: number): void {
   cursor = at;
@@ -93,8 +107,13 @@ export function nextRecord(bytes: Uint8Array, end: number): WalkedRecord | undef
   current.offsetDelta = readVarint(bytes, recordEnd);
   const keyLength = readVarint(bytes, recordEnd);
   current.hasKey = keyLength >= 0;
+  current.keyLength = keyLength;
+  current.keyAt = cursor;
   skipBytes(keyLength, recordEnd);
-  skipBytes(readVarint(bytes, recordEnd), recordEnd);
+  const valueLength = readVarint(bytes, recordEnd);
+  current.valueLength = valueLength;
+  current.valueAt = cursor;
+  skipBytes(valueLength, recordEnd);
   const headerCount = readVarint(bytes, recordEnd);
   if (isBroken || headerCount < 0 || headerCount > recordEnd - cursor) return undefined;
   skipHeaders(bytes, headerCount, recordEnd);

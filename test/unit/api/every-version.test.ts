@@ -7,6 +7,10 @@ import { newDeleteTopicState, newDeleteTopicsRequest } from "../../../src/protoc
 import { newDescribeClusterRequest } from "../../../src/protocol/messages/describe-cluster.ts";
 import { newDescribeConfigsRequest, newDescribeConfigsResource } from "../../../src/protocol/messages/describe-configs.ts";
 import { newDescribeGroupsRequest } from "../../../src/protocol/messages/describe-groups.ts";
+import {
+  newDescribeProducersRequest,
+  newTopicRequest as newDescribeProducersTopic,
+} from "../../../src/protocol/messages/describe-producers.ts";
 import { newDescribeTopicPartitionsRequest, newTopicRequest } from "../../../src/protocol/messages/describe-topic-partitions.ts";
 import { newFetchPartition, newFetchRequest, newFetchTopic } from "../../../src/protocol/messages/fetch.ts";
 import { newFindCoordinatorRequest } from "../../../src/protocol/messages/find-coordinator.ts";
@@ -202,6 +206,7 @@ const REQUESTS: ReadonlyMap<number, Make> = new Map<number, Make>([
       }),
   ],
   [60, () => newDescribeClusterRequest({ includeClusterAuthorizedOperations: true })],
+  [61, (_version, name) => newDescribeProducersRequest({ topics: [newDescribeProducersTopic({ name, partitionIndexes: [0, 9] })] })],
   [75, (_version, name) => newDescribeTopicPartitionsRequest({ topics: [newTopicRequest({ name }), newTopicRequest({ name: "??" })] })],
 ]);
 

@@ -154,7 +154,7 @@ describe("producer state over a restart", () => {
     expect(log.takeCheckpoint(false)).toBeDefined();
     const unopened = new PartitionLog({ topicId, partition: 1, term: 0, logStartOffset: 0, crc32c: tableCrc32c });
     unopened.attachStream(log.stream);
-    unopened.replayBatch(readStoredBatch(viewOf(makeBatch()), 0), 0);
+    unopened.replayBatch(readStoredBatch(viewOf(makeBatch()), 0), makeBatch(), 0);
     expect(unopened.takeCheckpoint(true)).toBeUndefined();
     unopened.startServing();
     expect(unopened.takeCheckpoint(true)).toBeDefined();

@@ -5,9 +5,13 @@ import { SeededRandom } from "../support/seeded-random.ts";
 
 const MAX_SEQUENCE = 0x7fffffff;
 
+function check(state: ProducerState, producerId: number, producerEpoch: number, baseSequence: number, lastSequence: number) {
+  return state.check({ producerId, producerEpoch, baseSequence, lastSequence, isTransactional: false });
+}
+
 function append(state: ProducerState, producerId: number, epoch: number, first: number, count: number, baseOffset: number): void {
   const lastSequence = addToSequence(first, count - 1);
-  expect(state.check(producerId, epoch, first, lastSequence)).toEqual({ kind: "next" });
+  expect(check(state, producerId, epoch, first, lastSequence)).toEqual({ kind: "next" });
   state.record(producerId, epoch, { firstSequence: first, lastSequence, lastOffset: baseOffset + count - 1, maxTimestampMs: 7 }, 0);
 }
 
@@ -16,35 +20,35 @@ describe("idempotent producers", () => {
     const state = new ProducerState();
     for (let index = 0; index < 7; index++) append(state, 9, 0, index * 10, 10, 100 + index * 10);
     for (let index = 2; index < 7; index++) {
-      expect(state.check(9, 0, index * 10, index * 10 + 9)).toEqual({
+      expect(check(state, 9, 0, index * 10, index * 10 + 9)).toEqual({
         kind: "duplicate",
         baseOffset: 100 + index * 10,
         lastOffset: 109 + index * 10,
         maxTimestampMs: 7,
       });
     }
-    expect(state.check(9, 0, 10, 19).kind).toBe("out-of-order");
-    expect(state.check(9, 0, 80, 89).kind).toBe("out-of-order");
-    expect(state.check(9, 0, 60, 64).kind).toBe("out-of-order");
-    expect(state.check(9, 0, 70, 70).kind).toBe("next");
+    expect(check(state, 9, 0, 10, 19).kind).toBe("out-of-order");
+    expect(check(state, 9, 0, 80, 89).kind).toBe("out-of-order");
+    expect(check(state, 9, 0, 60, 64).kind).toBe("out-of-order");
+    expect(check(state, 9, 0, 70, 70).kind).toBe("next");
   });
 
   test("an unknown producer begins anywhere; a new epoch begins at 0; an older epoch is fenced", () => {
     const state = new ProducerState();
     append(state, 1, 3, 41, 1, 0);
-    expect(state.check(1, 4, 5, 5).kind).toBe("out-of-order");
-    expect(state.check(1, 2, 0, 0).kind).toBe("stale-epoch");
-    expect(state.check(1, 2, 42, 42).kind).toBe("stale-epoch");
-    expect(state.check(2, -1, 0, 0).kind).toBe("stale-epoch");
+    expect(check(state, 1, 4, 5, 5).kind).toBe("out-of-order");
+    expect(check(state, 1, 2, 0, 0).kind).toBe("stale-epoch");
+    expect(check(state, 1, 2, 42, 42).kind).toBe("stale-epoch");
+    expect(check(state, 2, -1, 0, 0).kind).toBe("stale-epoch");
     append(state, 1, 4, 0, 1, 1);
-    expect(state.check(1, 4, 41, 41).kind).toBe("out-of-order");
+    expect(check(state, 1, 4, 41, 41).kind).toBe("out-of-order");
   });
 
   test("sequences wrap at 2^31, also inside a batch, and offsets go beyond 2^32", () => {
     const state = new ProducerState();
     const base = 2 ** 33;
     append(state, 5, 0, MAX_SEQUENCE - 1, 4, base);
-    expect(state.check(5, 0, MAX_SEQUENCE - 1, 1)).toMatchObject({ kind: "duplicate", baseOffset: base, lastOffset: base + 3 });
+    expect(check(state, 5, 0, MAX_SEQUENCE - 1, 1)).toMatchObject({ kind: "duplicate", baseOffset: base, lastOffset: base + 3 });
     append(state, 5, 0, 2, 1, base + 4);
     const exact = new ProducerState();
     append(exact, 5, 0, MAX_SEQUENCE, 1, 0);
@@ -56,8 +60,8 @@ describe("idempotent producers", () => {
     for (let id = 0; id < 16; id++) state.record(id, 0, { firstSequence: 0, lastSequence: 0, lastOffset: id, maxTimestampMs: 0 }, id);
     state.record(99, 0, { firstSequence: 0, lastSequence: 0, lastOffset: 99, maxTimestampMs: 0 }, 100);
     expect(state.size).toBe(15);
-    expect(state.check(0, 0, 5, 5).kind).toBe("next");
-    expect(state.check(2, 0, 5, 5).kind).toBe("out-of-order");
+    expect(check(state, 0, 0, 5, 5).kind).toBe("next");
+    expect(check(state, 2, 0, 5, 5).kind).toBe("out-of-order");
     expect(state.expire(100, 90)).toBe(9);
     expect([...state.entries()].map((entry) => entry.producerId)).toEqual([11, 12, 13, 14, 15, 99]);
   });
@@ -81,7 +85,7 @@ describe("idempotent producers", () => {
         const last = replay?.last ?? addToSequence(first, count - 1);
         const size = last >= first ? last - first + 1 : last + 0x80000000 - first + 1;
         const expected = predict(known, epoch, first, last, next);
-        const verdict = state.check(id, epoch, first, last);
+        const verdict = check(state, id, epoch, first, last);
         expect<string>(verdict.kind).toBe(expected.kind);
         if (verdict.kind === "duplicate") expect(verdict.baseOffset).toBe(expected.base ?? -1);
         if (verdict.kind !== "next") continue;

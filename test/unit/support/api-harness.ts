@@ -7,6 +7,7 @@ import { GroupCoordinator } from "../../../src/group/group-coordinator.ts";
 import { FetchWaiters } from "../../../src/partition/fetch-waiters.ts";
 import { PartitionRegistry } from "../../../src/partition/partition-registry.ts";
 import { TopicRulesCache } from "../../../src/partition/topic-rules.ts";
+import type { TransactionGate } from "../../../src/partition/transaction-ports.ts";
 import { Reader } from "../../../src/protocol/reader.ts";
 import { Writer } from "../../../src/protocol/writer.ts";
 import { fakeConfig } from "./fake-config.ts";
@@ -30,7 +31,12 @@ export class ApiHarness {
   readonly closing = new AbortController();
   readonly connection: ConnectionView;
 
-  constructor(settings: Readonly<Record<string, string>> = {}, storage = new FakeStorage(), metadata = new FakeMetadata()) {
+  constructor(
+    settings: Readonly<Record<string, string>> = {},
+    storage = new FakeStorage(),
+    metadata = new FakeMetadata(),
+    transactions?: TransactionGate,
+  ) {
     this.storage = storage;
     this.metadata = metadata;
     const config = fakeConfig(settings);
@@ -50,7 +56,8 @@ export class ApiHarness {
       crc32c: tableCrc32c,
       decompress: decompressForTest,
     };
-    this.services = { ...shared, waiters: this.waiters, groups: new GroupCoordinator(shared) };
+    const services = { ...shared, waiters: this.waiters, groups: new GroupCoordinator(shared) };
+    this.services = transactions === undefined ? services : { ...services, transactions };
     this.handlers = new Map(createApiHandlers(this.services).map((handler) => [handler.api.key, handler]));
     this.connection = {
       id: 1,
