@@ -2,11 +2,11 @@
 import { statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { SystemClock } from "../base/system-clock.ts";
+import { SystemJobs } from "../base/system-jobs.ts";
 import { SystemRandom } from "../base/system-random.ts";
 import type { Config } from "../config/config.ts";
 import { startHttpServer } from "../console/http-server.ts";
 import { loadAddon } from "../native/load-addon.ts";
-import { NativeJobs } from "../native/native-jobs.ts";
 import { openObjectStore } from "../objectstore/open-store.ts";
 import { BunTransport } from "../server/bun-transport.ts";
 import { MemoryWalDevice } from "../storage/wal/memory-wal-device.ts";
@@ -24,8 +24,6 @@ import type { World } from "./world.ts";
 
 /** Device writes in flight; the probe of the device decides how they are made. */
 const WAL_WRITE_DEPTH = 4;
-/** For the blocks of uploads: about 700 MB/s each. */
-const PACKING_THREADS = 2;
 const MEBIBYTE = 1024 ** 2;
 
 export function makeSystemWorld(config: Config, logger: Logger, onBug: (error: unknown) => void): World {
@@ -40,7 +38,7 @@ export function makeSystemWorld(config: Config, logger: Logger, onBug: (error: u
     random,
     metrics,
     logger,
-    jobs: new NativeJobs((ring) => addon.openPacker(PACKING_THREADS, ring)),
+    jobs: new SystemJobs(),
     transport: new BunTransport(onBug),
     crc32c: addon.crc32c,
     blockCodecs: addon,
