@@ -58,7 +58,7 @@ test("compared is within a pair, and the median of that is held against the targ
   expect(summary.comparisons[1]).toMatchObject({ spread: { median: 2.5 }, holds: false });
   expect(summary.bounds).toMatchObject([{ figure: "ackP99Ms", holds: false }]);
   const text = renderRow(row, summary);
-  expect(text).toContain("| weir | 56.0 (20.0 to 60.0) | - | 3.00 (2.00 to 3.00) |");
+  expect(text).toContain("| weir | 56.0 (20.0 to 60.0) | 3.00 (2.00 to 3.00) |");
   expect(text).toContain("- MB/s, weir / kafka: 6.00 (4.00 to 7.00); asked for: at least 5.00: holds");
 });
 
