@@ -1,0 +1,183 @@
+/**
+ * Compares what two servers answered, field by field. A difference is found first and only then looked up in `allowed.ts`; what is not listed there is a
+ * divergence. Ids that servers choose are compared by identity: the same id of one server always stands for the same id of the other.
+ */
+import { type Allowances, ownNameLists } from "./allowed.ts";
+import { viewRecords } from "./record-view.ts";
+import type { Outcome, Played } from "./sequence-run.ts";
+import type { Step } from "./step.ts";
+
+export interface Difference {
+  /** "Fetch" */
+  readonly api: string;
+  readonly version: number;
+  /** "responses[].partitions[].errorCode" */
+  readonly path: string;
+  readonly weir: unknown;
+  readonly kafka: unknown;
+  readonly request: unknown;
+  /** The objects that hold the field, innermost first. */
+  readonly weirOwners: readonly Node[];
+  readonly kafkaOwners: readonly Node[];
+}
+
+export type Node = Readonly<Record<string, unknown>>;
+
+/** Pairs of ids that stand for each other, by kind. */
+export class Identities {
+  readonly #toKafka = new Map<string, unknown>();
+  readonly #toWeir = new Map<string, unknown>();
+
+  /** True when the two may be the same thing: both new, or paired before. */
+  pair(kind: string, weir: unknown, kafka: unknown): boolean {
+    const weirKey = `${kind}:${String(weir)}`;
+    const kafkaKey = `${kind}:${String(kafka)}`;
+    if (!this.#toKafka.has(weirKey) && !this.#toWeir.has(kafkaKey)) {
+      this.#toKafka.set(weirKey, kafka);
+      this.#toWeir.set(kafkaKey, weir);
+      return true;
+    }
+    return this.#toKafka.get(weirKey) === kafka && this.#toWeir.get(kafkaKey) === weir;
+  }
+
+  /** A name that both servers' ids of one thing share; undefined for an id that has not been paired. */
+  commonName(kind: string, side: "weir" | "kafka", id: unknown): string | undefined {
+    const other = side === "weir" ? this.#toKafka.get(`${kind}:${String(id)}`) : this.#toWeir.get(`${kind}:${String(id)}`);
+    if (other === undefined) return undefined;
+    return String(side === "weir" ? other : id);
+  }
+}
+
+function isNode(value: unknown): value is Node {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
+}
+
+const keyFields = ["name", "topic", "topicName", "groupId", "transactionalId", "key", "apiKey", "partitionIndex", "partition", "index", "resourceName"];
+
+const idFields: readonly (readonly [field: string, kind: string])[] = [
+  ["topicId", "topic"],
+  ["memberId", "member"],
+  ["producerId", "producer"],
+];
+
+export class Comparison {
+  readonly divergences: Difference[] = [];
+  readonly #allowances: Allowances;
+  readonly #identities: Identities;
+  readonly #prefix: string;
+  readonly #step: Step;
+  readonly #request: unknown;
+
+  constructor(step: Step, request: unknown, prefix: string, identities: Identities, allowances: Allowances) {
+    this.#step = step;
+    this.#request = request;
+    this.#prefix = prefix;
+    this.#identities = identities;
+    this.#allowances = allowances;
+  }
+
+  compare(weir: Outcome, kafka: Outcome): void {
+    if (weir.kind === "answer" && kafka.kind === "answer") this.#walk("", weir.value, kafka.value, [], []);
+    else this.#walk("outcome", describeOutcome(weir), describeOutcome(kafka), [], []);
+  }
+
+  #report(path: string, weir: unknown, kafka: unknown, weirOwners: readonly Node[], kafkaOwners: readonly Node[]): void {
+    const { api, version } = this.#step;
+    const difference = { api: api.name, version, path, weir, kafka, request: this.#request, weirOwners, kafkaOwners };
+    if (!this.#allowances.permits(difference, this.#identities)) this.divergences.push(difference);
+  }
+
+  #walk(path: string, weir: unknown, kafka: unknown, weirOwners: readonly Node[], kafkaOwners: readonly Node[]): void {
+    if (weir instanceof Uint8Array && kafka instanceof Uint8Array) {
+      if (Buffer.compare(weir, kafka) === 0) return;
+      if (path.endsWith(".records")) this.#walk(path, viewRecords(weir), viewRecords(kafka), weirOwners, kafkaOwners);
+      else this.#report(path, weir, kafka, weirOwners, kafkaOwners);
+    } else if (Array.isArray(weir) && Array.isArray(kafka)) this.#walkList(path, weir, kafka, weirOwners, kafkaOwners);
+    else if (isNode(weir) && isNode(kafka)) {
+      for (const key of new Set([...Object.keys(weir), ...Object.keys(kafka)])) {
+        this.#walk(path === "" ? key : `${path}.${key}`, weir[key], kafka[key], [weir, ...weirOwners], [kafka, ...kafkaOwners]);
+      }
+    } else if (weir !== kafka || this.#allowances.isIdentity(path)) this.#report(path, weir, kafka, weirOwners, kafkaOwners);
+  }
+
+  #walkList(path: string, allWeir: readonly unknown[], allKafka: readonly unknown[], weirOwners: readonly Node[], kafkaOwners: readonly Node[]): void {
+    let weir = allWeir;
+    let kafka = allKafka;
+    if (ownNameLists.has(`${this.#step.api.name}.${path}`)) {
+      weir = this.#own(weir);
+      kafka = this.#own(kafka);
+    }
+    const weirKeys = weir.map((item) => this.#keyOf(item, "weir"));
+    const kafkaKeys = kafka.map((item) => this.#keyOf(item, "kafka"));
+    if (weirKeys.join("\n") !== kafkaKeys.join("\n")) {
+      const sameItems = [...weirKeys].sort().join("\n") === [...kafkaKeys].sort().join("\n");
+      this.#report(`${path}[]${sameItems ? "order" : "items"}`, weirKeys, kafkaKeys, weirOwners, kafkaOwners);
+      if (!sameItems) return;
+      weir = sortByKey(weir, weirKeys);
+      kafka = sortByKey(kafka, kafkaKeys);
+    }
+    if (weir.length !== kafka.length) {
+      this.#report(`${path}[]length`, weir, kafka, weirOwners, kafkaOwners);
+      return;
+    }
+    for (const [index, item] of weir.entries()) this.#walk(`${path}[]`, item, kafka[index], weirOwners, kafkaOwners);
+  }
+
+  /** What an item of a list is about, the same for both servers; undefined when it has no name. */
+  #keyOf(item: unknown, side: "weir" | "kafka"): string | undefined {
+    if (!isNode(item)) return undefined;
+    const parts = keyFields.filter((field) => isName(item[field])).map((field) => String(item[field]));
+    for (const [field, kind] of idFields) {
+      const name = item[field] === undefined ? undefined : this.#identities.commonName(kind, side, item[field]);
+      if (name !== undefined) parts.push(name);
+    }
+    return parts.length === 0 ? undefined : parts.join("/");
+  }
+
+  /** Items that carry a name of this sequence: what others left on the server is not compared. */
+  #own(items: readonly unknown[]): readonly unknown[] {
+    const own = items.filter((item) => this.#keyOf(item, "kafka")?.startsWith(this.#prefix));
+    if (own.length < items.length) this.#allowances.countOwnNames();
+    return own;
+  }
+}
+
+function isName(value: unknown): boolean {
+  return typeof value === "number" || (typeof value === "string" && value !== "");
+}
+
+function sortByKey(items: readonly unknown[], keys: readonly (string | undefined)[]): readonly unknown[] {
+  return items
+    .map((item, index) => ({ item, key: keys[index] ?? "" }))
+    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+    .map(({ item }) => item);
+}
+
+function describeOutcome(outcome: Outcome): unknown {
+  if (outcome.kind === "silent") return outcome.isOpen ? "no answer, still open" : "closed";
+  return outcome.kind === "answer" ? outcome.value : outcome.kind === "garbled" ? `garbled: ${outcome.message}` : outcome.kind;
+}
+
+/**
+ * Divergences of the first step that has any: after it the two servers may hold different things, and what follows from that is not told again.
+ */
+export function compareRuns(
+  steps: readonly Step[],
+  weir: readonly Played[],
+  kafka: readonly Played[],
+  prefix: string,
+  allowances: Allowances,
+): { readonly at: number; readonly difference: Difference }[] {
+  const identities = new Identities();
+  const found: { readonly at: number; readonly difference: Difference }[] = [];
+  for (const [at, step] of steps.entries()) {
+    const ours = weir[at];
+    const theirs = kafka[at];
+    if (ours === undefined || theirs === undefined) throw new Error(`step ${at} was not played`);
+    const comparison = new Comparison(step, ours.request, prefix, identities, allowances);
+    comparison.compare(ours.outcome, theirs.outcome);
+    for (const difference of comparison.divergences) found.push({ at, difference });
+    if (found.length > 0) break;
+  }
+  return found;
+}

@@ -1,0 +1,95 @@
+/** One seed against both servers; and, when they part, the shortest sequence that still makes them part in the same way. */
+import { Allowances } from "./allowed.ts";
+import { compareRuns, type Difference } from "./compare.ts";
+import { generateSequence, type Sequence } from "./generate.ts";
+import type { ServedVersions } from "./model.ts";
+import { type Played, SequenceRun } from "./sequence-run.ts";
+import { Bindings, type Step } from "./step.ts";
+
+export interface Ports {
+  readonly weirPort: number;
+  readonly kafkaPort: number;
+}
+
+export interface Divergence {
+  readonly at: number;
+  readonly difference: Difference;
+}
+
+export interface SeedResult {
+  readonly sequence: Sequence;
+  readonly weir: readonly Played[];
+  readonly kafka: readonly Played[];
+  readonly divergences: readonly Divergence[];
+}
+
+export async function playBoth(ports: Ports, sequence: Sequence, served: ServedVersions, allowances: Allowances): Promise<SeedResult> {
+  const startedMs = Date.now();
+  const describesTransactions = served.has(65);
+  const [weir, kafka] = await Promise.all(
+    [ports.weirPort, ports.kafkaPort].map((port) => new SequenceRun(port, new Bindings(startedMs), describesTransactions).play(sequence.steps)),
+  );
+  if (weir === undefined || kafka === undefined) throw new Error("a server was not played to");
+  return { sequence, weir, kafka, divergences: compareRuns(sequence.steps, weir, kafka, sequence.prefix, allowances) };
+}
+
+export function runSeed(ports: Ports, seed: number, requests: number, served: ServedVersions, allowances: Allowances): Promise<SeedResult> {
+  return playBoth(ports, generateSequence(seed, requests, served, ""), served, allowances);
+}
+
+/** A kind of divergence: where it is and what stood there, without what changes from run to run. */
+export function signatureOf({ difference }: Divergence): string {
+  const { api, path, weir, kafka } = difference;
+  return `${api} ${path}: weir ${shorten(weir)}, kafka ${shorten(kafka)}`;
+}
+
+function shorten(value: unknown): string {
+  return show(value)
+    .replaceAll(/s\d+(?:r\d+)?-/g, "s-")
+    .replaceAll(/\d{5,}/g, "N")
+    .slice(0, 160);
+}
+
+export function show(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) => {
+    if (typeof item === "bigint") return Number(item);
+    if (typeof item === "object" && item !== null && "type" in item && item.type === "Buffer" && "data" in item) {
+      const bytes = Buffer.from(item.data as number[]);
+      return `<${bytes.length} bytes ${bytes.subarray(0, 80).toString("hex")}>`;
+    }
+    if (item instanceof Uint8Array) return `<${item.length} bytes ${Buffer.from(item.subarray(0, 80)).toString("hex")}>`;
+    return item;
+  }) ?? "undefined";
+}
+
+/** Steps of the seed that still give the signature, by leaving out ever smaller parts (delta debugging), within a number of tries. */
+export async function shrink(
+  ports: Ports,
+  seed: number,
+  requests: number,
+  served: ServedVersions,
+  signature: string,
+  maxTries = 60,
+): Promise<{ readonly kept: readonly number[]; readonly result: SeedResult | undefined }> {
+  let tries = 0;
+  let best: SeedResult | undefined;
+  const attempt = async (kept: readonly number[]): Promise<boolean> => {
+    tries++;
+    const sequence = generateSequence(seed, requests, served, `r${seed}x${tries}`);
+    const steps = kept.map((index) => sequence.steps[index]).filter((step): step is Step => step !== undefined);
+    const result = await playBoth(ports, { prefix: sequence.prefix, steps }, served, Allowances.uncounted());
+    const found = result.divergences.some((divergence) => signatureOf(divergence) === signature);
+    if (found) best = result;
+    return found;
+  };
+  const length = generateSequence(seed, requests, served, "").steps.length;
+  let kept = Array.from({ length }, (_, index) => index);
+  for (let size = Math.ceil(kept.length / 2); size >= 1 && tries < maxTries; size = size === 1 ? 0 : Math.ceil(size / 2)) {
+    for (let from = 0; from < kept.length && tries < maxTries; ) {
+      const fewer = [...kept.slice(0, from), ...kept.slice(from + size)];
+      if (fewer.length > 0 && (await attempt(fewer))) kept = fewer;
+      else from += size;
+    }
+  }
+  return { kept, result: best };
+}

@@ -1,0 +1,96 @@
+/**
+ * One request of a sequence, as data that both servers' runs are made from. What a server chose by itself (member ids, producer ids, topic ids,
+ * session ids) is named by a reference and filled in from what that server answered, so that both get the same request in their own words.
+ */
+import type { AnyApiDefinition, ApiDefinition } from "../../../src/protocol/api-definition.ts";
+import { ZERO_UUID } from "../../../src/protocol/reader.ts";
+
+/** What one server has said in one run of a sequence. References that nothing has bound have stand-ins, so that a shortened sequence still runs. */
+export class Bindings {
+  /** Wall clock at the start of the run, the same for both servers; milliseconds. */
+  readonly startedMs: number;
+  readonly #values = new Map<string, string | number | bigint>();
+
+  constructor(startedMs: number) {
+    this.startedMs = startedMs;
+  }
+
+  set(reference: string, value: string | number | bigint): void {
+    this.#values.set(reference, value);
+  }
+
+  string(reference: string, standIn: string): string {
+    return String(this.#values.get(reference) ?? standIn);
+  }
+
+  number(reference: string, standIn: number): number {
+    return Number(this.#values.get(reference) ?? standIn);
+  }
+
+  bigint(reference: string, standIn: bigint): bigint {
+    return BigInt(this.#values.get(reference) ?? standIn);
+  }
+
+  /** The id that this server gave the topic; one that no topic has when it never said. */
+  topicId(name: string): string {
+    return this.string(`topic:${name}`, "AAAAAAAAAAAAAAAAAAAADg");
+  }
+
+  bindTopic(name: string | null, id: string): void {
+    if (name !== null && id !== ZERO_UUID) this.set(`topic:${name}`, id);
+  }
+}
+
+/** What must have come to rest on a server before the next request: the controller's and the coordinators' work goes on after an answer. */
+export type Settle =
+  | { readonly kind: "topic"; readonly name: string; readonly partitions: number }
+  | { readonly kind: "no-topic"; readonly name: string }
+  | { readonly kind: "transaction"; readonly id: string }
+  | { readonly kind: "group-state"; readonly group: string; readonly state: string };
+
+export interface Step {
+  readonly api: AnyApiDefinition;
+  readonly version: number;
+  /** Constructors of the API's module, by which fields that the version lacks are set back to their defaults. */
+  readonly module: object;
+  readonly build: (bindings: Bindings) => unknown;
+  readonly bind?: ((answer: unknown, bindings: Bindings) => void) | undefined;
+  readonly settle?: (answer: unknown) => readonly Settle[];
+  /** Answers with CONCURRENT_TRANSACTIONS are asked again until they say something else. */
+  readonly retries?: boolean;
+  /** The server sends nothing back (acks=0). */
+  readonly isSilent?: boolean;
+  /** A connection of its own, whose answer is waited for at the step that collects it. */
+  readonly hold?: string;
+  /** Not a request: the answer that a held request got. */
+  readonly collect?: string;
+  /** Sent as it is in place of a coded request: versions and keys that nobody serves. */
+  readonly rawHeader?: { readonly key: number; readonly version: number };
+}
+
+export interface StepOptions<Response> {
+  readonly bind?: (answer: Response, bindings: Bindings) => void;
+  readonly settle?: (answer: Response) => readonly Settle[];
+  readonly retries?: boolean;
+  readonly isSilent?: boolean;
+  readonly hold?: string;
+}
+
+export function newStep<Request, Response>(
+  module: object,
+  api: ApiDefinition<Request, Response>,
+  version: number,
+  build: (bindings: Bindings) => Request,
+  options: StepOptions<Response> = {},
+): Step {
+  const { bind, settle, ...rest } = options;
+  return {
+    api: api as AnyApiDefinition,
+    version,
+    module,
+    build,
+    ...(bind === undefined ? {} : { bind: (answer, bindings) => bind(answer as Response, bindings) }),
+    ...(settle === undefined ? {} : { settle: (answer) => settle(answer as Response) }),
+    ...rest,
+  };
+}
