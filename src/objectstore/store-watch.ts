@@ -153,7 +153,7 @@ export class WatchedStore implements ObjectStore {
       store: this.description,
       operation,
       key,
-      detail: `not asked, because other requests are asking already whether it is back; the last trouble: ${away.trouble.message}`,
+      detail: "not asked now: the store is away, and other requests ask already whether it is back",
     });
   }
 

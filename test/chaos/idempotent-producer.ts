@@ -13,6 +13,7 @@ const duplicateSequence = 46;
 const retriable = new Set([3, 5, 6, 7, 14, 15, 16, 19, 20, 56, 89]);
 
 interface Batch {
+  readonly madeMs: number;
   readonly firstCounter: number;
   readonly count: number;
   readonly bytes: Buffer;
@@ -33,6 +34,8 @@ export interface ProducerOptions {
   readonly random: () => number;
   /** The port, once the server serves. */
   readonly whenServing: () => Promise<number>;
+  /** Between two batches; default none: as fast as acknowledgements come. */
+  readonly pauseMs?: number;
 }
 
 export class IdempotentProducer {
@@ -42,6 +45,8 @@ export class IdempotentProducer {
   /** Answers that an idempotent producer must never get. */
   readonly violations: string[] = [];
   resent = 0;
+  /** Longest time from sending a batch for the first time to its acknowledgement: for tables. */
+  slowestAckMs = 0;
   private readonly options: ProducerOptions;
   private identity: ProducerIdentity | undefined;
   private nextCounter = 0;
@@ -95,10 +100,13 @@ export class IdempotentProducer {
     this.resent += this.pending.length;
     for (const batch of this.pending) send(batch);
     for (;;) {
+      const { pauseMs } = this.options;
+      if (pauseMs !== undefined) await Bun.sleep(pauseMs);
       while (!this.isStopping && inFlight.length < maxInFlight) {
         const batch = this.makeBatch();
         this.pending.push(batch);
         send(batch);
+        if (pauseMs !== undefined) break;
       }
       const oldest = inFlight.shift();
       if (oldest === undefined) return;
@@ -113,6 +121,7 @@ export class IdempotentProducer {
         return;
       }
       this.pending.shift();
+      this.slowestAckMs = Math.max(this.slowestAckMs, performance.now() - oldest.batch.madeMs);
       const { firstCounter, count } = oldest.batch;
       this.acknowledged.push({ firstCounter, count, baseOffset: errorCode === 0 ? baseOffset : -1 });
     }
@@ -128,6 +137,6 @@ export class IdempotentProducer {
     );
     this.nextCounter += count;
     if (this.identity === undefined) throw new Error("a batch needs a producer id");
-    return { firstCounter, count, bytes: encodeBatch({ values, ...this.identity, baseSequence: firstCounter }) };
+    return { madeMs: performance.now(), firstCounter, count, bytes: encodeBatch({ values, ...this.identity, baseSequence: firstCounter }) };
   }
 }
