@@ -6,7 +6,15 @@ import { assert } from "../base/assert.ts";
 import type { Clock, TimerHandle } from "../base/clock.ts";
 import { type Random, randomUuidBytes } from "../base/random.ts";
 import { Trouble } from "../base/trouble.ts";
-import type { ClusterMetadata, NewTopic, TopicOutcome, TopicView } from "../metadata/cluster-metadata.ts";
+import type {
+  ClusterMetadata,
+  ConfigChange,
+  ConfigOutcome,
+  LogStart,
+  NewTopic,
+  TopicOutcome,
+  TopicView,
+} from "../metadata/cluster-metadata.ts";
 import { ImageCommittedRanges } from "../metadata/committed-ranges.ts";
 import type { WalState } from "../metadata/entities.ts";
 import type { ClusterImage } from "../metadata/image.ts";
@@ -120,6 +128,22 @@ export class BrokerMetadata implements ClusterMetadata, ObjectCommitPort {
       return toTopicOutcome(outcome, () => this.image.getTopicById(topicId) ?? before);
     });
     return this.#withDeadline(Promise.all(work), deadlineMs);
+  }
+
+  async alterConfigs(changes: readonly ConfigChange[], deadlineMs: number): Promise<readonly ConfigOutcome[]> {
+    const work = changes.map(async (change): Promise<ConfigOutcome> => {
+      const outcome = await this.#change({ kind: "alter-configs", change });
+      assert(outcome.kind === "config", `a configuration change was answered with ${outcome.kind}`);
+      return outcome.outcome;
+    });
+    return this.#withDeadline(Promise.all(work), deadlineMs);
+  }
+
+  async advanceLogStarts(starts: readonly LogStart[], deadlineMs: number): Promise<readonly boolean[]> {
+    if (starts.length === 0) return [];
+    const outcome = await this.#withDeadline(this.#change({ kind: "advance-log-starts", starts }), deadlineMs);
+    assert(outcome.kind === "ranges" && outcome.accepted.length === starts.length, `log starts answered with ${outcome.kind}`);
+    return outcome.accepted;
   }
 
   async allocateProducerId(deadlineMs: number): Promise<number> {

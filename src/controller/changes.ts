@@ -11,9 +11,10 @@
  * | 3    | ranges       | count varint, then a flag each: accepted                |
  * | 4    | producer-ids | firstId, count varints                                  |
  * | 5    | refused      | code string, message string                             |
+ * | 6    | config       | kind of ConfigOutcome u8 (order below)                  |
  */
 import { ByteReader, ByteWriter, DamagedBytes } from "../metadata/byte-codec.ts";
-import type { NewTopic, TopicOutcome } from "../metadata/cluster-metadata.ts";
+import type { ConfigChange, ConfigOutcome, LogStart, NewTopic, TopicOutcome } from "../metadata/cluster-metadata.ts";
 import type { Listener, StoredWalPosition } from "../metadata/records.ts";
 import type { CommitRange } from "../storage/ports.ts";
 
@@ -40,6 +41,8 @@ export type Change =
     }
   | { readonly kind: "write-off-object"; readonly objectKey: string; readonly walId: string }
   | { readonly kind: "remove-objects"; readonly objectKeys: readonly string[] }
+  | { readonly kind: "advance-log-starts"; readonly starts: readonly LogStart[] }
+  | { readonly kind: "alter-configs"; readonly change: ConfigChange }
   | { readonly kind: "take-producer-ids"; readonly count: number }
   | { readonly kind: "open-wal"; readonly walId: string; readonly walEpoch: number; readonly sealedLsn: number };
 
@@ -50,6 +53,7 @@ export type ChangeOutcome =
   | { readonly kind: "topic"; readonly outcome: TopicOutcomeKind; readonly message: string }
   | { readonly kind: "ranges"; readonly accepted: readonly boolean[] }
   | { readonly kind: "producer-ids"; readonly firstId: number; readonly count: number }
+  | { readonly kind: "config"; readonly outcome: ConfigOutcome }
   /** The change contradicts the log; nothing was changed. A bug or a stale asker. */
   | { readonly kind: "refused"; readonly code: string; readonly message: string };
 
@@ -71,9 +75,11 @@ export type Answer =
   | { readonly kind: "fenced"; readonly message: string };
 
 const OUTCOMES_VERSION = 1;
-const KIND = { done: 1, topic: 2, ranges: 3, producerIds: 4, refused: 5 } as const;
+const KIND = { done: 1, topic: 2, ranges: 3, producerIds: 4, refused: 5, config: 6 } as const;
 /** Stored as an index: append only. */
 const TOPIC_OUTCOMES: readonly TopicOutcomeKind[] = ["done", "exists", "unknown-topic", "invalid-partitions", "limit-exceeded"];
+
+const CONFIG_OUTCOMES: readonly ConfigOutcome[] = ["done", "unknown-topic", "conflict"];
 
 /** Upper estimate of the log bytes that a change makes, for bounding batches. */
 export function estimateBytes(change: Change): number {
@@ -87,6 +93,10 @@ export function estimateBytes(change: Change): number {
       return 256 + 3 * change.objectKey.length + 80 * change.ranges.length;
     case "remove-objects":
       return change.objectKeys.reduce((sum, key) => sum + key.length + 4, 64);
+    case "advance-log-starts":
+      return 64 + 80 * change.starts.length;
+    case "alter-configs":
+      return change.change.sets.reduce((sum, { name, value }) => sum + 96 + 3 * (name.length + (value?.length ?? 0)), 192);
     case "write-off-object":
       return 128 + change.objectKey.length;
     default:
@@ -133,6 +143,10 @@ function encodeOutcome(writer: ByteWriter, outcome: ChangeOutcome): void {
       writer.varint(outcome.firstId);
       writer.varint(outcome.count);
       return;
+    case "config":
+      writer.u8(KIND.config);
+      writer.u8(CONFIG_OUTCOMES.indexOf(outcome.outcome));
+      return;
     case "refused":
       writer.u8(KIND.refused);
       writer.string(outcome.code);
@@ -158,6 +172,11 @@ function decodeOutcome(reader: ByteReader): ChangeOutcome {
     }
     case KIND.producerIds:
       return { kind: "producer-ids", firstId: reader.varint(), count: reader.varint() };
+    case KIND.config: {
+      const outcome = CONFIG_OUTCOMES[reader.u8()];
+      if (outcome === undefined) throw new DamagedBytes("config outcome");
+      return { kind: "config", outcome };
+    }
     case KIND.refused:
       return { kind: "refused", code: reader.string(), message: reader.string() };
     default:

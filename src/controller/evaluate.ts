@@ -2,6 +2,8 @@
  * Decides one change against a draft of the next image, and applies the records that follow from it. Pure: the same draft and change give the same
  * records. Nothing here awaits, so a batch is one consistent decision.
  */
+
+import type { ConfigChange, ConfigOutcome, LogStart } from "../metadata/cluster-metadata.ts";
 import type { BrokerState } from "../metadata/entities.ts";
 import type { ImageDraft } from "../metadata/image-draft.ts";
 import type { CommittedRangeRecord, MetadataRecord, Placement } from "../metadata/records.ts";
@@ -47,6 +49,10 @@ export class Evaluation {
         return { kind: "done" };
       case "remove-objects":
         return this.#removeObjects(change.objectKeys);
+      case "advance-log-starts":
+        return { kind: "ranges", accepted: change.starts.map((start) => this.#advanceLogStart(start, asker)) };
+      case "alter-configs":
+        return { kind: "config", outcome: this.#alterConfigs(change.change) };
       case "take-producer-ids": {
         const firstId = this.draft.counters.nextProducerId;
         this.add({ type: "producer-id-block", firstId, count: change.count, nodeId: asker.nodeId });
@@ -125,6 +131,33 @@ export class Evaluation {
   #isCommitted(objectKey: string, range: CommitRange): boolean {
     const found = this.draft.getTopic(range.stream.topicId)?.partitions[range.stream.partition]?.ranges.find(range.baseOffset);
     return found?.object.key === objectKey && found.baseOffset === range.baseOffset;
+  }
+
+  #advanceLogStart({ topicId, partition: index, term, offset, releaseBelow }: LogStart, asker: BrokerState): boolean {
+    const partition = this.draft.getTopic(topicId)?.partitions[index];
+    if (partition === undefined || partition.term !== term || partition.ownerNodeId !== asker.nodeId) return false;
+    if (offset > partition.logStartOffset) this.add({ type: "log-start-offset", topicId, partition: index, offset });
+    const now = this.draft.getTopic(topicId)!.partitions[index]!;
+    const releasable = Math.min(releaseBelow, now.logStartOffset);
+    const first = now.ranges.find(0);
+    if (first !== undefined && first.endOffset <= releasable) {
+      this.add({ type: "ranges-released", topicId, partition: index, offset: releasable });
+    }
+    return true;
+  }
+
+  #alterConfigs({ resource, sets }: ConfigChange): ConfigOutcome {
+    const isTopic = resource.kind === "topic";
+    const topic = isTopic ? this.draft.getTopic(resource.topicId) : undefined;
+    if (isTopic && topic === undefined) return "unknown-topic";
+    const configs = isTopic ? topic?.configs : this.draft.getConfigs(resource.type, resource.name);
+    if (sets.some(({ name, expected }) => configs?.get(name) !== expected)) return "conflict";
+    for (const { name, expected, value } of sets) {
+      if (value === expected) continue;
+      if (isTopic) this.add({ type: "topic-config", topicId: resource.topicId, name, value });
+      else this.add({ type: "config", resourceType: resource.type, resourceName: resource.name, name, value });
+    }
+    return "done";
   }
 
   /** Those that are still garbage; others are passed over. */

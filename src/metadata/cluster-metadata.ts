@@ -45,6 +45,13 @@ export interface ImageView {
   topics(): Iterable<TopicView>;
   brokers(): readonly BrokerView[];
   getFinalizedFeatures(): ReadonlyMap<string, number>;
+  /**
+   * Settings of a resource that is no topic, by its ConfigResource.Type: brokers (4; "" is the cluster-wide default), client metrics (16), groups (32). Empty
+   * when there are none; the same map as long as nothing changed.
+   */
+  getConfigs(resourceType: number, resourceName: string): ReadonlyMap<string, string>;
+  /** Names of the resources of a type that have settings. */
+  configuredResources(resourceType: number): Iterable<string>;
 }
 
 export interface NewTopic {
@@ -62,6 +69,27 @@ export type TopicOutcome =
   | { readonly kind: "invalid-partitions"; readonly message: string }
   | { readonly kind: "limit-exceeded"; readonly message: string };
 
+/** Sets or removes settings of one resource, all or none. */
+export interface ConfigChange {
+  readonly resource:
+    | { readonly kind: "topic"; readonly topicId: string }
+    | { readonly kind: "other"; readonly type: number; readonly name: string };
+  /** `expected`: the value now, undefined when not set. When another change came first nothing happens: "conflict". `value` undefined: back to the default. */
+  readonly sets: readonly { readonly name: string; readonly expected: string | undefined; readonly value: string | undefined }[];
+}
+
+export type ConfigOutcome = "done" | "unknown-topic" | "conflict";
+
+/** The log of a partition is to begin at `offset`; asked by its owner. */
+export interface LogStart {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly term: number;
+  readonly offset: number;
+  /** Ranges below it are dropped even when no checkpoint covers them: what they say of producers has expired. At most `offset`. */
+  readonly releaseBelow: number;
+}
+
 export interface ClusterMetadata {
   readonly image: ImageView;
   /** Called after each change of `image`, with the topic ids that changed ("*" on a reload). */
@@ -71,6 +99,9 @@ export interface ClusterMetadata {
   createTopics(topics: readonly NewTopic[], deadlineMs: number): Promise<readonly TopicOutcome[]>;
   deleteTopics(topicIds: readonly string[], deadlineMs: number): Promise<readonly TopicOutcome[]>;
   createPartitions(changes: readonly { topicId: string; totalCount: number }[], deadlineMs: number): Promise<readonly TopicOutcome[]>;
+  alterConfigs(changes: readonly ConfigChange[], deadlineMs: number): Promise<readonly ConfigOutcome[]>;
+  /** Per item: false when the partition is gone or owned under another term. A start below the present one changes nothing and is true. */
+  advanceLogStarts(starts: readonly LogStart[], deadlineMs: number): Promise<readonly boolean[]>;
   /** A fresh producer id, never given twice; ids come from blocks recorded in the log. */
   allocateProducerId(deadlineMs: number): Promise<number>;
 }

@@ -15,6 +15,7 @@
  * | 8    | partition  | topicId uuid, index, ownerNodeId varints, ownerWalId string, term, logStartOffset, committedEndOffset varints, |
  * |      |            | checkpoint (flag, object number varint, endOffset varint)                                                    |
  * | 9    | range      | topicId uuid, partition, baseOffset, endOffset varints, maxTimestampMs i64, sizeBytes, object number varints |
+ * | 10   | config     | resourceType varint, resourceName string, configs                                                            |
  */
 
 import { type ByteReader, ByteWriter } from "./byte-codec.ts";
@@ -89,7 +90,18 @@ export interface TopicState extends TopicView {
   readonly partitions: readonly PartitionState[];
 }
 
-export const ENTITY = { controller: 1, counters: 2, feature: 3, broker: 4, wal: 5, object: 6, topic: 7, partition: 8, range: 9 } as const;
+export const ENTITY = {
+  controller: 1,
+  counters: 2,
+  feature: 3,
+  broker: 4,
+  wal: 5,
+  object: 6,
+  topic: 7,
+  partition: 8,
+  range: 9,
+  config: 10,
+} as const;
 
 /** Writes one entity's body. */
 export type EntityBody = (writer: ByteWriter) => void;
@@ -131,6 +143,29 @@ export function featureBody(name: string, level: number): EntityBody {
     w.string(name);
     w.varint(level);
   };
+}
+
+/** Settings of one resource that is no topic; without settings there is no entity. */
+export interface ResourceConfig {
+  readonly resourceType: number;
+  readonly resourceName: string;
+  readonly configs: ReadonlyMap<string, string>;
+}
+
+export function resourceKey(resourceType: number, resourceName: string): string {
+  return `${resourceType}:${resourceName}`;
+}
+
+export function configBody({ resourceType, resourceName, configs }: ResourceConfig): EntityBody {
+  return (w) => {
+    w.varint(resourceType);
+    w.string(resourceName);
+    writeConfigs(w, configs);
+  };
+}
+
+export function readResourceConfig(r: ByteReader): ResourceConfig {
+  return { resourceType: r.varint(), resourceName: r.string(), configs: readConfigs(r) };
 }
 
 export function brokerBody(broker: BrokerState): EntityBody {

@@ -12,6 +12,7 @@ import {
   brokerBody,
   type ControllerState,
   type CounterState,
+  configBody,
   controllerBody,
   countersBody,
   ENTITY,
@@ -22,7 +23,9 @@ import {
   objectBody,
   type PartitionState,
   partitionBody,
+  type ResourceConfig,
   rangeBody,
+  resourceKey,
   type TopicState,
   topicBody,
   type WalState,
@@ -43,6 +46,7 @@ export class ImageDraft {
   readonly #features: Map<string, number>;
   readonly #brokers: Map<number, BrokerState>;
   readonly #wals: Map<string, WalState>;
+  readonly #configs: Map<string, ResourceConfig>;
   readonly #topics: CowMapEdit<TopicState>;
   readonly #topicIdsByName: CowMapEdit<string>;
   readonly #objects: CowMapEdit<ObjectState>;
@@ -60,6 +64,7 @@ export class ImageDraft {
     this.#features = new Map(parts.features);
     this.#brokers = new Map(parts.brokersById);
     this.#wals = new Map(parts.wals);
+    this.#configs = new Map(parts.configs);
     this.#topics = parts.topicsById.edit();
     this.#topicIdsByName = parts.topicIdsByName.edit();
     this.#objects = parts.objects.edit();
@@ -86,6 +91,10 @@ export class ImageDraft {
     return this.#wals.get(walId);
   }
 
+  getConfigs(resourceType: number, resourceName: string): ReadonlyMap<string, string> | undefined {
+    return this.#configs.get(resourceKey(resourceType, resourceName))?.configs;
+  }
+
   getTopic(topicId: string): TopicState | undefined {
     return this.#topics.get(topicId);
   }
@@ -110,6 +119,7 @@ export class ImageDraft {
       features: this.#features,
       brokersById: this.#brokers,
       wals: this.#wals,
+      configs: this.#configs,
       topicsById: this.#topics.done(),
       topicIdsByName: this.#topicIdsByName.done(),
       objects: this.#objects.done(),
@@ -152,8 +162,14 @@ export class ImageDraft {
       case "log-start-offset":
         this.#raiseLogStart(record);
         return;
+      case "ranges-released":
+        this.#releaseRanges(record);
+        return;
       case "topic-config":
         this.#setTopicConfig(record);
+        return;
+      case "config":
+        this.#setConfig(record);
         return;
       case "producer-id-block":
         this.#takeProducerIds(record);
@@ -280,19 +296,42 @@ export class ImageDraft {
       references++;
     }
     this.#setPartition(topicId, index, { ...partition, committedEndOffset: endOffset, ranges: partition.ranges.append(range), checkpoint });
+    if (record.hasCheckpoint) return references - this.#dropRanges(topicId, index, Math.min(partition.logStartOffset, endOffset), object);
     return references;
   }
 
+  /**
+   * Ranges below the log start go, except those above the newest checkpoint: the producer state that they hold is nowhere else, so they stay until a
+   * checkpoint covers them or they are released.
+   */
   #raiseLogStart({ topicId, partition: index, offset }: RecordBodies["log-start-offset"]): void {
     const partition = this.#requirePartition(topicId, index);
     assert(offset >= partition.logStartOffset, `log start ${offset} of ${topicId}-${index} after ${partition.logStartOffset}`);
+    this.#setPartition(topicId, index, { ...partition, logStartOffset: offset });
+    this.#dropRanges(topicId, index, Math.min(offset, partition.checkpoint?.endOffset ?? 0));
+  }
+
+  #releaseRanges({ topicId, partition: index, offset }: RecordBodies["ranges-released"]): void {
+    const { logStartOffset } = this.#requirePartition(topicId, index);
+    assert(offset <= logStartOffset, `ranges of ${topicId}-${index} released up to ${offset}, above the log start ${logStartOffset}`);
+    this.#dropRanges(topicId, index, offset);
+  }
+
+  /** Drops ranges that end at or below `offset`. Answers how many of them lie in `counted`, whose references the caller counts. */
+  #dropRanges(topicId: string, index: number, offset: number, counted?: SegmentObject): number {
+    const partition = this.#requirePartition(topicId, index);
     const ranges = partition.ranges.dropBelow(offset);
-    for (let dropped = 0; dropped < partition.ranges.count - ranges.count; dropped++) {
-      const range = partition.ranges.get(dropped);
+    const dropped = partition.ranges.count - ranges.count;
+    if (dropped === 0) return 0;
+    let inCounted = 0;
+    for (let at = 0; at < dropped; at++) {
+      const range = partition.ranges.get(at);
       this.#replace(ENTITY.range, rangeBody(topicId, index, range), undefined);
-      this.#addReferences(range.object, -1);
+      if (range.object.key === counted?.key) inCounted++;
+      else this.#addReferences(range.object, -1);
     }
-    this.#setPartition(topicId, index, { ...partition, logStartOffset: offset, ranges });
+    this.#setPartition(topicId, index, { ...partition, ranges });
+    return inCounted;
   }
 
   #setTopicConfig({ topicId, name, value }: RecordBodies["topic-config"]): void {
@@ -301,6 +340,18 @@ export class ImageDraft {
     if (value === undefined) configs.delete(name);
     else configs.set(name, value);
     this.#setTopic({ ...topic, configs }, topic);
+  }
+
+  #setConfig({ resourceType, resourceName, name, value }: RecordBodies["config"]): void {
+    const key = resourceKey(resourceType, resourceName);
+    const before = this.#configs.get(key);
+    const configs = new Map(before?.configs);
+    if (value === undefined) configs.delete(name);
+    else configs.set(name, value);
+    const after = { resourceType, resourceName, configs };
+    this.#replace(ENTITY.config, before === undefined ? undefined : configBody(before), configs.size === 0 ? undefined : configBody(after));
+    if (configs.size === 0) this.#configs.delete(key);
+    else this.#configs.set(key, after);
   }
 
   #takeProducerIds({ firstId, count }: RecordBodies["producer-id-block"]): void {

@@ -10,6 +10,7 @@ import {
   brokerBody,
   type ControllerState,
   type CounterState,
+  configBody,
   controllerBody,
   countersBody,
   ENTITY,
@@ -20,6 +21,7 @@ import {
   objectBody,
   type PartitionState,
   partitionBody,
+  type ResourceConfig,
   rangeBody,
   readBroker,
   readController,
@@ -27,8 +29,10 @@ import {
   readObject,
   readPartition,
   readRangeEntity,
+  readResourceConfig,
   readTopic,
   readWal,
+  resourceKey,
   type TopicState,
   topicBody,
   type WalState,
@@ -50,6 +54,7 @@ export class ImageLoader {
   readonly #features = new Map<string, number>();
   readonly #brokers = new Map<number, BrokerState>();
   readonly #wals = new Map<string, WalState>();
+  readonly #configs = new Map<string, ResourceConfig>();
   readonly #objects = new Map<number, ObjectState>();
   readonly #references = new Map<number, number>();
   readonly #topics = new Map<string, LoadedTopic>();
@@ -89,6 +94,12 @@ export class ImageLoader {
         const wal = readWal(reader);
         this.#wals.set(wal.walId, wal);
         this.#count(kind, walBody(wal));
+        return;
+      }
+      case ENTITY.config: {
+        const config = readResourceConfig(reader);
+        this.#configs.set(resourceKey(config.resourceType, config.resourceName), config);
+        this.#count(kind, configBody(config));
         return;
       }
       case ENTITY.object: {
@@ -142,6 +153,7 @@ export class ImageLoader {
       features: this.#features,
       brokersById: this.#brokers,
       wals: this.#wals,
+      configs: this.#configs,
       topicsById: topicsById.done(),
       topicIdsByName: topicIdsByName.done(),
       objects: objects.done(),

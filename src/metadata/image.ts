@@ -6,7 +6,17 @@
  */
 import type { BrokerView, ImageView, PartitionView, TopicView } from "./cluster-metadata.ts";
 import { CowMap } from "./cow-map.ts";
-import type { BrokerState, ControllerState, CounterState, ObjectState, PartitionState, TopicState, WalState } from "./entities.ts";
+import {
+  type BrokerState,
+  type ControllerState,
+  type CounterState,
+  type ObjectState,
+  type PartitionState,
+  type ResourceConfig,
+  resourceKey,
+  type TopicState,
+  type WalState,
+} from "./entities.ts";
 
 export interface ImageParts {
   readonly clusterId: string;
@@ -17,6 +27,8 @@ export interface ImageParts {
   readonly features: ReadonlyMap<string, number>;
   readonly brokersById: ReadonlyMap<number, BrokerState>;
   readonly wals: ReadonlyMap<string, WalState>;
+  /** By resource key. */
+  readonly configs: ReadonlyMap<string, ResourceConfig>;
   /** By topic id. */
   readonly topicsById: CowMap<TopicState>;
   readonly topicIdsByName: CowMap<string>;
@@ -37,12 +49,15 @@ export function emptyParts(clusterId: string): ImageParts {
     features: new Map(),
     brokersById: new Map(),
     wals: new Map(),
+    configs: new Map(),
     topicsById: CowMap.empty(),
     topicIdsByName: CowMap.empty(),
     objects: CowMap.empty(),
     garbage: CowMap.empty(),
   };
 }
+
+const NO_CONFIGS: ReadonlyMap<string, string> = new Map();
 
 export class ClusterImage implements ImageView {
   readonly parts: ImageParts;
@@ -122,6 +137,14 @@ export class ClusterImage implements ImageView {
 
   getWal(walId: string): WalState | undefined {
     return this.parts.wals.get(walId);
+  }
+
+  getConfigs(resourceType: number, resourceName: string): ReadonlyMap<string, string> {
+    return this.parts.configs.get(resourceKey(resourceType, resourceName))?.configs ?? NO_CONFIGS;
+  }
+
+  *configuredResources(resourceType: number): Generator<string> {
+    for (const config of this.parts.configs.values()) if (config.resourceType === resourceType) yield config.resourceName;
   }
 
   getFinalizedFeatures(): ReadonlyMap<string, number> {

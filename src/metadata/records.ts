@@ -21,6 +21,8 @@
  * | 13   | producer-id-block  | firstId varint, count varint, nodeId varint                                                         |
  * | 14   | feature-level      | name string, level varint                                                                           |
  * | 15   | change-outcome     | nodeId varint, brokerEpoch varint, sequence varint, outcomes bytes                                  |
+ * | 16   | config             | resourceType varint, resourceName string, name string, value (flag, string); no value: removed      |
+ * | 17   | ranges-released    | topicId uuid, partition varint, offset varint                                                       |
  *
  * A reader refuses a type or version that it does not know: the log is not to be half understood.
  */
@@ -98,6 +100,10 @@ export interface RecordBodies {
   "producer-id-block": { readonly firstId: number; readonly count: number; readonly nodeId: number };
   "feature-level": { readonly name: string; readonly level: number };
   "change-outcome": { readonly nodeId: number; readonly brokerEpoch: number; readonly sequence: number; readonly outcomes: Uint8Array };
+  /** A setting of a resource that is no topic: brokers, groups, client metrics. `resourceType` as in ConfigResource.Type. */
+  config: { readonly resourceType: number; readonly resourceName: string; readonly name: string; readonly value: string | undefined };
+  /** Ranges that end at or below `offset`, itself not above the log start, are dropped though no checkpoint covers them. */
+  "ranges-released": { readonly topicId: string; readonly partition: number; readonly offset: number };
 }
 
 export type RecordType = keyof RecordBodies;
@@ -282,6 +288,27 @@ const CODECS: { readonly [T in RecordType]: RecordCodec<T> } = {
       w.bytes(r.outcomes);
     },
     read: (r) => ({ nodeId: r.varint(), brokerEpoch: r.varint(), sequence: r.varint(), outcomes: r.bytes() }),
+  },
+  config: {
+    number: 16,
+    version: 1,
+    write(w, r) {
+      w.varint(r.resourceType);
+      w.string(r.resourceName);
+      w.string(r.name);
+      writeOptionalString(w, r.value);
+    },
+    read: (r) => ({ resourceType: r.varint(), resourceName: r.string(), name: r.string(), value: readOptionalString(r) }),
+  },
+  "ranges-released": {
+    number: 17,
+    version: 1,
+    write(w, r) {
+      w.uuid(r.topicId);
+      w.varint(r.partition);
+      w.varint(r.offset);
+    },
+    read: (r) => ({ topicId: r.uuid(), partition: r.varint(), offset: r.varint() }),
   },
 };
 

@@ -13,6 +13,7 @@
 import { type ByteReader, ByteWriter, DamagedBytes } from "./byte-codec.ts";
 import {
   brokerBody,
+  configBody,
   controllerBody,
   countersBody,
   ENTITY,
@@ -119,6 +120,7 @@ function encodeCluster({ parts }: ClusterImage): ByteWriter {
   for (const [name, level] of sortedEntries(parts.features)) writeEntity(writer, ENTITY.feature, featureBody(name, level));
   for (const [, broker] of sortedEntries(parts.brokersById)) writeEntity(writer, ENTITY.broker, brokerBody(broker));
   for (const [, wal] of sortedEntries(parts.wals)) writeEntity(writer, ENTITY.wal, walBody(wal));
+  for (const [, config] of sortedEntries(parts.configs)) writeEntity(writer, ENTITY.config, configBody(config));
   return writer;
 }
 

@@ -48,6 +48,9 @@ const RECORDS: readonly MetadataRecord[] = [
   { type: "topic-config", topicId, name: "retention.ms", value: undefined },
   { type: "producer-id-block", firstId: 2 ** 50, count: 1_000, nodeId: 1 },
   { type: "feature-level", name: "transaction.version", level: 2 },
+  { type: "config", resourceType: 4, resourceName: "", name: "log.retention.ms", value: "1000" },
+  { type: "config", resourceType: 32, resourceName: "gr\u00fcn", name: "consumer.session.timeout.ms", value: undefined },
+  { type: "ranges-released", topicId, partition: 7, offset: BIG },
   { type: "change-outcome", nodeId: 1, brokerEpoch: 77, sequence: BIG, outcomes: new Uint8Array([1, 2, 255]) },
 ];
 
@@ -60,7 +63,7 @@ function encode(record: MetadataRecord): Uint8Array {
 describe("records", () => {
   test("round-trip, all types", () => {
     for (const record of RECORDS) expect(readRecord(new ByteReader(encode(record)))).toEqual(record);
-    expect(new Set(RECORDS.map((record) => record.type)).size).toBe(15);
+    expect(new Set(RECORDS.map((record) => record.type)).size).toBe(17);
   });
 
   test("are refused when cut short, and when newer", () => {
@@ -80,7 +83,7 @@ describe("records", () => {
     const random = new SeededRandom(5);
     for (let round = 0; round < 5_000; round++) {
       const bytes = random.fillBytes(new Uint8Array(random.nextInt(80)));
-      bytes[0] = 1 + random.nextInt(15);
+      bytes[0] = 1 + random.nextInt(17);
       bytes[1] = 1;
       try {
         readRecord(new ByteReader(bytes));

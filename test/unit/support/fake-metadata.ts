@@ -2,7 +2,10 @@
 import type {
   BrokerView,
   ClusterMetadata,
+  ConfigChange,
+  ConfigOutcome,
   ImageView,
+  LogStart,
   NewTopic,
   PartitionView,
   TopicOutcome,
@@ -14,6 +17,8 @@ export class FakeMetadata implements ClusterMetadata {
   readonly clusterId = "TestClusterIdTestClust";
   readonly topics = new Map<string, TopicView>();
   readonly partitions = new Map<string, PartitionView[]>();
+  /** By "TYPE:NAME". */
+  readonly configs = new Map<string, Map<string, string>>();
   readonly features = new Map<string, number>([["metadata.version", 33]]);
   brokers: BrokerView[];
   /** When set, changes reject with it. */
@@ -42,6 +47,9 @@ export class FakeMetadata implements ClusterMetadata {
       topics: () => topics.values(),
       brokers: () => this.brokers,
       getFinalizedFeatures: () => this.features,
+      getConfigs: (type, name) => this.configs.get(`${type}:${name}`) ?? new Map(),
+      configuredResources: (type) =>
+        [...this.configs.keys()].filter((key) => key.startsWith(`${type}:`)).map((key) => key.slice(key.indexOf(":") + 1)),
     };
   }
 
@@ -113,6 +121,39 @@ export class FakeMetadata implements ClusterMetadata {
         this.topics.set(topic.name, grown);
         this.notify(topicId);
         return { kind: "done", topic: grown };
+      }),
+    );
+  }
+
+  alterConfigs(changes: readonly ConfigChange[]): Promise<readonly ConfigOutcome[]> {
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    return Promise.resolve(changes.map((change) => this.#alterConfig(change)));
+  }
+
+  #alterConfig({ resource, sets }: ConfigChange): ConfigOutcome {
+    const topic = resource.kind === "topic" ? this.image.getTopicById(resource.topicId) : undefined;
+    if (resource.kind === "topic" && topic === undefined) return "unknown-topic";
+    const key = resource.kind === "topic" ? "" : `${resource.type}:${resource.name}`;
+    const configs = new Map(topic?.configs ?? this.configs.get(key));
+    for (const { name, value, expected } of sets) {
+      if (configs.get(name) !== expected) return "conflict";
+      if (value === undefined) configs.delete(name);
+      else configs.set(name, value);
+    }
+    if (topic !== undefined) this.topics.set(topic.name, { ...topic, configs });
+    else this.configs.set(key, configs);
+    this.notify(topic?.topicId ?? "");
+    return "done";
+  }
+
+  advanceLogStarts(starts: readonly LogStart[]): Promise<readonly boolean[]> {
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    return Promise.resolve(
+      starts.map(({ topicId, partition, term, offset }) => {
+        const view = this.partitions.get(topicId)?.[partition];
+        if (view === undefined || view.term !== term) return false;
+        if (offset > view.logStartOffset) this.setPartition(topicId, partition, { logStartOffset: offset });
+        return true;
       }),
     );
   }
