@@ -2,8 +2,9 @@
  * ListOffsets (key 2), versions 1-11.
  *
  * Behaviour: by timestamp to the exact record, inside compressed batches too; -1 latest (high watermark; last stable offset for read_committed),
- * -2 earliest, -3 greatest timestamp, -4 earliest local, -5 latest tiered, -6 earliest pending upload. Weir shows itself as a Kafka without
- * tiered storage: -4 equals -2, and -5 and -6 answer -1. "Not found" is offset -1 without an error, never 0 (case B2).
+ * -2 earliest, -3 greatest timestamp. Weir's segment objects are Kafka's remote tier: -4 is the first offset that ring or WAL device still hold, -5 the
+ * last in a segment object that the metadata log names, -6 the one after it. What lies at or above what the reader may see is "not found": offset
+ * -1 without an error, never 0 (case B2).
  */
 
 import { PartitionLog } from "../partition/partition-log.ts";
@@ -98,25 +99,40 @@ export class ListOffsetsHandler implements SerialHandler<ListOffsetsRequest, Lis
     timestamp: bigint,
     isReadCommitted: boolean,
   ): Promise<ListOffsetsPartitionResponse> {
+    const visibleEnd = isReadCommitted ? log.lastStableOffset : log.highWatermark;
+    const place = findPlace(log, timestamp);
+    if (place !== undefined) return describe(partitionIndex, place, -1, log.epochOf(place) ?? -1);
     switch (timestamp) {
-      case LATEST: {
-        const offset = isReadCommitted ? log.lastStableOffset : log.highWatermark;
-        return describe(partitionIndex, offset, -1, log.term);
+      case LATEST:
+        return describe(partitionIndex, visibleEnd, -1, log.term);
+      case MAX_TIMESTAMP: {
+        // As Kafka: the greatest of all; one that this reader may not see yet is not replaced by a lesser one.
+        const found = await findMaxTimestamp(log, this.#services.decompress);
+        return describeRecord(partitionIndex, found !== undefined && found.offset < visibleEnd ? found : undefined);
       }
-      case EARLIEST:
-      case EARLIEST_LOCAL:
-        return describe(partitionIndex, log.logStartOffset, -1, log.epochOf(log.logStartOffset) ?? -1);
-      case LATEST_TIERED:
-      case EARLIEST_PENDING_UPLOAD:
-        return describe(partitionIndex, -1, -1, -1);
-      case MAX_TIMESTAMP:
-        return describeRecord(partitionIndex, await findMaxTimestamp(log, this.#services.decompress));
       default: {
         // Beyond 2^53 ms no record can be.
         if (timestamp > BigInt(Number.MAX_SAFE_INTEGER)) return describeRecord(partitionIndex, undefined);
-        return describeRecord(partitionIndex, await findByTimestamp(log, Number(timestamp), this.#services.decompress));
+        return describeRecord(partitionIndex, await findByTimestamp(log, Number(timestamp), visibleEnd, this.#services.decompress));
       }
     }
+  }
+}
+
+/** The special timestamps that mean a place in the log whatever its records say; -1: there is no such place. */
+function findPlace(log: PartitionLog, timestamp: bigint): number | undefined {
+  const { logStartOffset, stream } = log;
+  switch (timestamp) {
+    case EARLIEST:
+      return logStartOffset;
+    case EARLIEST_LOCAL:
+      return Math.max(logStartOffset, stream.localStartOffset);
+    case LATEST_TIERED:
+      return stream.committedEndOffset > logStartOffset ? stream.committedEndOffset - 1 : -1;
+    case EARLIEST_PENDING_UPLOAD:
+      return Math.max(logStartOffset, stream.committedEndOffset);
+    default:
+      return undefined;
   }
 }
 

@@ -42,10 +42,15 @@ export function findInBatch(
   return undefined;
 }
 
-/** First record of the log at or above its start whose timestamp reaches `timestampMs`, below the high watermark. Rejects with a Trouble. */
-export async function findByTimestamp(log: PartitionLog, timestampMs: number, decompress: Decompress): Promise<FoundRecord | undefined> {
+/** First record of the log at or above its start whose timestamp reaches `timestampMs`, below `endOffset`. Rejects with a Trouble. */
+export async function findByTimestamp(
+  log: PartitionLog,
+  timestampMs: number,
+  endOffset: number,
+  decompress: Decompress,
+): Promise<FoundRecord | undefined> {
   for (let from = log.logStartOffset; ; ) {
-    const baseOffset = await log.stream.findBatchByTimestamp(timestampMs, from, log.highWatermark);
+    const baseOffset = await log.stream.findBatchByTimestamp(timestampMs, from, endOffset);
     if (baseOffset === undefined) return undefined;
     const searched = await searchBatchAt(log, Math.max(baseOffset, from), timestampMs, decompress);
     if (searched === undefined) return undefined;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { PartitionLog } from "../../../src/partition/partition-log.ts";
 import { ErrorCodes } from "../../../src/protocol/error-codes.ts";
 import {
   type ListOffsetsPartitionResponse,
@@ -18,6 +19,7 @@ import { ApiHarness } from "../support/api-harness.ts";
 import { settle } from "../support/manual-clock.ts";
 import { BASE_TIME, makeBatch } from "../support/record-batches.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
+import { endTransaction, produce as produceInTransaction, ScriptedGate } from "../support/transactions.ts";
 
 async function produce(api: ApiHarness, times: readonly number[], codec = 0): Promise<void> {
   const [first = 0] = times;
@@ -34,12 +36,16 @@ async function produce(api: ApiHarness, times: readonly number[], codec = 0): Pr
 async function list(
   api: ApiHarness,
   timestamp: bigint,
-  fields: { epoch?: number; partition?: number; version?: number; topic?: string } = {},
+  fields: { epoch?: number; partition?: number; version?: number; topic?: string; isolationLevel?: number } = {},
 ): Promise<ListOffsetsPartitionResponse> {
   const { version = 11 } = fields;
   const partition = newListOffsetsPartition({ timestamp, partitionIndex: fields.partition ?? 0, currentLeaderEpoch: fields.epoch ?? -1 });
   const topics = [newListOffsetsTopic({ name: fields.topic ?? "t", partitions: [partition] })];
-  const response = await api.callOverWire<ListOffsetsResponse>(2, newListOffsetsRequest({ replicaId: -1, topics }), version);
+  const response = await api.callOverWire<ListOffsetsResponse>(
+    2,
+    newListOffsetsRequest({ replicaId: -1, isolationLevel: fields.isolationLevel ?? 0, topics }),
+    version,
+  );
   const answer = response.topics[0]?.partitions[0];
   if (answer === undefined) throw new Error("no answer");
   return answer;
@@ -60,8 +66,8 @@ describe("ListOffsets", () => {
     expect(await list(api, -2n)).toMatchObject({ errorCode: 0, offset: 0n, timestamp: -1n, leaderEpoch: 0 });
     expect(await list(api, -3n)).toMatchObject({ errorCode: 0, offset: 1n, timestamp: BigInt(BASE_TIME + 5) });
     expect(await list(api, -4n)).toMatchObject({ errorCode: 0, offset: 0n, timestamp: -1n });
-    for (const timestamp of [-5n, -6n])
-      expect(await list(api, timestamp)).toMatchObject({ errorCode: 0, offset: -1n, timestamp: -1n, leaderEpoch: -1 });
+    expect(await list(api, -5n)).toMatchObject({ errorCode: 0, offset: -1n, timestamp: -1n, leaderEpoch: -1 });
+    expect(await list(api, -6n)).toMatchObject({ errorCode: 0, offset: 0n, timestamp: -1n, leaderEpoch: 0 });
     for (const timestamp of [-7n, -(2n ** 63n)]) expect((await list(api, timestamp)).errorCode).toBe(ErrorCodes.UNSUPPORTED_VERSION);
     for (const [timestamp, version] of [
       [-3n, 6],
@@ -113,6 +119,43 @@ describe("ListOffsets", () => {
     expect((await list(api, BigInt(BASE_TIME + 50))).offset).toBe(-1n);
     api.storage.release();
     expect((await list(api, BigInt(BASE_TIME + 50))).offset).toBe(3n);
+  });
+
+  test("segment objects are the remote tier: earliest local, latest tiered, earliest pending upload; never below the log start", async () => {
+    const api = harness();
+    for (let count = 0; count < 6; count++) await produce(api, [BASE_TIME]);
+    const { topicId } = api.metadata.topics.get("t") ?? { topicId: "" };
+    const stream = api.storage.stream(topicId, 0);
+    const tiers = async () => [(await list(api, -4n)).offset, (await list(api, -5n)).offset, (await list(api, -6n)).offset];
+    stream.committedEndOffset = 4;
+    stream.localStartOffset = 3;
+    expect(await tiers()).toEqual([3n, 3n, 4n]);
+    expect((await list(api, -5n)).leaderEpoch).toBe(0);
+    stream.committedEndOffset = 6;
+    stream.localStartOffset = 6;
+    expect(await tiers()).toEqual([6n, 5n, 6n]);
+    api.metadata.setPartition(topicId, 0, { logStartOffset: 6 });
+    stream.localStartOffset = 2;
+    expect(await tiers()).toEqual([6n, -1n, 6n]);
+  });
+
+  test("read_committed: nothing at or above the last stable offset, not even the greatest timestamp; B2: -1, not 0", async () => {
+    const gate = new ScriptedGate();
+    const api = new ApiHarness({}, undefined, undefined, gate);
+    const { topicId } = api.metadata.addTopic("t");
+    const log = await api.partitions.open(topicId, 0);
+    if (!(log instanceof PartitionLog)) throw new Error("not open");
+    await produce(api, [BASE_TIME - 10]);
+    await produceInTransaction(api, { producerId: 7, sequence: 0 });
+    const committed = { isolationLevel: 1 };
+    expect((await list(api, -1n, committed)).offset).toBe(1n);
+    expect((await list(api, -1n)).offset).toBe(2n);
+    expect((await list(api, BigInt(BASE_TIME - 5), committed)).offset).toBe(-1n);
+    expect((await list(api, BigInt(BASE_TIME - 5))).offset).toBe(1n);
+    expect((await list(api, -3n, committed)).offset).toBe(-1n);
+    endTransaction(api, log, { producerId: 7, producerEpoch: 1, isCommit: true });
+    expect((await list(api, -1n, committed)).offset).toBe(3n);
+    expect((await list(api, BigInt(BASE_TIME - 5), committed)).offset).toBe(1n);
   });
 
   test("LogAppendTime: the batch's first offset", async () => {
