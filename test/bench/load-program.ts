@@ -3,7 +3,7 @@
  * the same, equally warm client. Needs a JDK and what test/support/kafka-peer/setup.sh fetches.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { kafkaPeerHome } from "../conformance/clients.ts";
@@ -19,6 +19,16 @@ export type Answer = Readonly<Record<string, unknown>>;
 interface Waiting {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
+}
+
+/** Compiles unless the class is newer than every source. */
+async function build(): Promise<void> {
+  mkdirSync(classes, { recursive: true });
+  const files = readdirSync(sources)
+    .filter((name) => name.endsWith(".java"))
+    .map((name) => join(sources, name));
+  const built = statSync(join(classes, "LoadProgram.class"), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (files.some((file) => statSync(file).mtimeMs >= built)) await mustRunTool(["javac", "-nowarn", "-d", classes, "-cp", jars, ...files]);
 }
 
 export class LoadProgram {
@@ -41,9 +51,7 @@ export class LoadProgram {
   }
 
   static async start(): Promise<LoadProgram> {
-    mkdirSync(classes, { recursive: true });
-    const files = readdirSync(sources).filter((name) => name.endsWith(".java"));
-    await mustRunTool(["javac", "-nowarn", "-d", classes, "-cp", jars, ...files.map((name) => join(sources, name))]);
+    await build();
     const log = `-Dlog4j2.configurationFile=${join(kafkaPeerHome, "log4j2-tools.yaml")}`;
     const args = ["-Xms512m", "-Xmx1g", "-XX:+UseG1GC", log, "-cp", `${classes}:${jars}`, "LoadProgram"];
     return new LoadProgram(spawn("java", args, { stdio: ["pipe", "pipe", "pipe"] }));

@@ -67,7 +67,12 @@ async function describeEnvironment(context: Pick<BenchContext, "options" | "fold
   };
 }
 
-async function startServers(options: BenchOptions, folder: string, stops: (() => Promise<void>)[]): Promise<[WeirServer, BenchServer[]]> {
+async function startServers(
+  options: BenchOptions,
+  folder: string,
+  wantsLoad: boolean,
+  stops: (() => Promise<void>)[],
+): Promise<[WeirServer, BenchServer[]]> {
   const keep = <Server extends BenchServer>(server: Server): Server => {
     stops.push(() => server.stop());
     progress(`${server.name} serves on ${server.bootstrap}, process ${server.pid}`);
@@ -79,7 +84,7 @@ async function startServers(options: BenchOptions, folder: string, stops: (() =>
   if (hasKafkaTools && options.kafka !== "none") servers.push(keep(await KafkaServer.start("kafka", join(folder, "kafka"))));
   if (hasKafkaTools && options.kafka === "both")
     servers.push(keep(await KafkaServer.start("kafka-as-shipped", join(folder, "kafka-as-shipped"))));
-  if (hasKafkaTools) servers.push(keep(await DiscardProcess.start()));
+  if (wantsLoad) servers.push(keep(await DiscardProcess.start()));
   return [weir, servers];
 }
 
@@ -131,8 +136,9 @@ async function bench(options: BenchOptions): Promise<void> {
   ] as const)
     process.once(signal, () => void stopAll().finally(() => process.exit(code)));
   try {
-    const [weir, servers] = await startServers(options, folder, stops);
-    const load = hasKafkaTools ? await LoadProgram.start() : undefined;
+    const wantsLoad = hasKafkaTools && rows.some(({ needsLoadProgram }) => needsLoadProgram);
+    const [weir, servers] = await startServers(options, folder, wantsLoad, stops);
+    const load = wantsLoad ? await LoadProgram.start() : undefined;
     if (load !== undefined) stops.push(() => load.stop());
     let topics = 0;
     const newTopic = (): string => `bench-${++topics}`;

@@ -66,7 +66,8 @@ function tailRow(id: string, title: string, batchBytes: number): Row {
     async measure(context, record) {
       const servers = serversNamed(context, ["weir", "kafka"]);
       const topics = new Map<BenchServer, string>();
-      for (const server of servers) topics.set(server, await fill(context, server, TAIL_BYTES, batchBytes));
+      for (const server of servers)
+        topics.set(server, await fill(context, server, Math.min(1, context.options.seconds) * TAIL_BYTES, batchBytes));
       const passes = Math.max(1, Math.round(context.options.seconds * 2));
       await alternate(context.options.pairs, servers, async (server, pair) => {
         record({ participant: server.name, pair, ...(await fetchOnce(context, server, { topic: topics.get(server)!, passes })) });
