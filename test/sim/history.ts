@@ -26,8 +26,10 @@ export class History {
   readonly logs = new Map<string, LogModel>();
   readonly operations = new Map<string, number>();
   operationCount = 0;
-  /** When the nemesis last began or ended something: what is slow about then may be slow for it. */
+  /** When the nemesis last began or ended something, or a broker started: what is slow about then may be slow for it. */
   disturbedMs = 0;
+  /** What the nemesis has begun and not ended. */
+  disturbances = 0;
   private readonly producerIds = new Map<number, number>();
   private readonly scheduler: Scheduler;
 

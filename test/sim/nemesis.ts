@@ -158,10 +158,11 @@ export class Nemesis {
   }
 
   private later(delayMs: number, run: () => void): void {
+    this.history.disturbances++;
     this.scheduler.post(undefined, delayMs, "nemesis.end", () => {
-      if (this.isOver) return;
+      this.history.disturbances--;
       this.history.disturbedMs = this.scheduler.nowMs;
-      run();
+      if (!this.isOver) run();
     });
   }
 

@@ -22,7 +22,7 @@ const MAX_IN_FLIGHT = 5;
 /** Shorter than a client's patience. */
 const LONG_POLL_MS = 4_200;
 const MAX_ANSWER_MS = 2_500;
-const DISTURBED_MS = 1_000;
+const DISTURBED_MS = 15_000;
 /** UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER, REQUEST_TIMED_OUT, COORDINATOR_*, storage errors, UNKNOWN_LEADER_EPOCH. */
 export const RETRIABLE: ReadonlySet<number> = new Set([3, 5, 6, 7, 14, 15, 16, 19, 20, 56, 74, 75]);
 const OUT_OF_ORDER_SEQUENCE = 45;
@@ -286,9 +286,10 @@ export class SimConsumer {
 
   /** After a poll that found nothing when it was sent. A record wakes it from memory, so what it waits for is the network alone. */
   private checkWakeup(): void {
+    const { disturbances, disturbedMs } = this.place.history;
     for (const [log, position] of this.positions) {
       const atMs = log.acknowledgedMs(position);
-      if (atMs === undefined || this.place.history.disturbedMs > atMs - DISTURBED_MS) continue;
+      if (atMs === undefined || disturbances > 0 || disturbedMs > atMs - DISTURBED_MS) continue;
       const lateMs = this.place.history.nowMs - atMs;
       if (lateMs > MAX_ANSWER_MS)
         log.find("missed-wakeup", `${this.name}'s poll at ${position} came back ${lateMs.toFixed(0)} ms after more was acknowledged`);

@@ -123,6 +123,7 @@ export class SimCluster {
       buildBroker(makeSimConfig(process.host, KAFKA_PORT, NODE_ID, sizes), world).then(
         (broker) => {
           incarnation.broker = broker;
+          this.history.disturbedMs = this.scheduler.nowMs;
           const device = world.getDevice();
           if (device !== undefined) device.flipsReads = true;
           this.scheduler.remember(`${process.name} serves`);

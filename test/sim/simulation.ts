@@ -2,8 +2,9 @@
  * One run of one seed: boots a broker, lets clients work while a nemesis breaks things, heals everything, and demands that each client's operations end and that
  * a reader of the whole log finds what was acknowledged.
  */
+import { assert } from "../../src/base/assert.ts";
 import { SeededRandom } from "../unit/support/seeded-random.ts";
-import { checkBucket } from "./bucket-checks.ts";
+import { BucketAudit } from "./bucket-audit.ts";
 import { CALM, Faults, STORMY } from "./faults.ts";
 import { type Finding, History, type LogModel } from "./history.ts";
 import { Nemesis } from "./nemesis.ts";
@@ -46,6 +47,11 @@ export interface SimResult {
 
 /** After the faults have healed, every operation must have ended by then. Repeats of a failing write or lost commit back off to a few seconds. */
 const LIVENESS_BOUND_MS = 120_000;
+const AUDIT_EVERY_MS = 7_000;
+/** The longest that a request which its sender has given up may still be on its way to the bucket. */
+const LATE_REQUEST_MS = 21_000;
+/** After a start: the longest grace period of a scenario, and the sweep. */
+const SWEEP_MS = 15_000;
 const TOPICS = ["alpha", "beta"];
 
 export function runSimulation(options: SimOptions): SimResult {
@@ -62,6 +68,7 @@ class Simulation {
   private readonly history: History;
   private readonly cluster: SimCluster;
   private readonly nemesis: Nemesis;
+  private readonly audit: BucketAudit;
   private readonly producers: SimProducer[] = [];
   private readonly consumers: SimConsumer[] = [];
   private readonly members: SimGroupMember[] = [];
@@ -69,6 +76,8 @@ class Simulation {
   private group: GroupModel | undefined;
   private readonly unfinished = new Set<string>();
   private isOver = false;
+  private auditsEnded = 0;
+  private healedMs = 0;
   private clientCount = 0;
 
   constructor(options: SimOptions) {
@@ -90,6 +99,22 @@ class Simulation {
       crashesAreFindings: options.crashesAreFindings ?? true,
     });
     this.nemesis = new Nemesis({ scheduler, random, faults, network, cluster: this.cluster, scenario: this.scenario, history });
+    const auditor = this.cluster.makeProcess("auditor", "auditor");
+    // What an auditor finds is no client's finding.
+    this.audit = new BucketAudit(this.cluster.bucket, auditor, (anomaly, detail) => {
+      if (options.crashesAreFindings ?? true) history.find(anomaly, detail);
+    });
+  }
+
+  /** Reads the bucket every few seconds, each time within one event. */
+  private auditOften(): void {
+    this.scheduler.post(undefined, AUDIT_EVERY_MS, "audit", () => {
+      if (this.isOver) return;
+      const before = this.auditsEnded;
+      void this.audit.run().then(() => this.auditsEnded++);
+      this.scheduler.post(undefined, 0, "audit.check", () => assert(this.auditsEnded === before + 1, "an audit takes no time"));
+      this.auditOften();
+    });
   }
 
   run(): SimResult {
@@ -119,6 +144,7 @@ class Simulation {
     this.cluster.start();
     for (const topic of TOPICS) await createSimTopic(driver, topic, this.scenario.partitions);
     this.startClients();
+    this.auditOften();
     this.faults.rates = { ...STORMY, ...this.scenario.rates };
     this.nemesis.start();
     if (this.scenario.churnsTopics) this.begin("churn", this.churn());
@@ -217,6 +243,7 @@ class Simulation {
     this.nemesis.stop();
     this.faults.heal();
     this.network.heal(this.scheduler.nowMs);
+    this.healedMs = this.scheduler.nowMs;
     for (const zombie of this.cluster.zombies) zombie.process.wake();
     this.cluster.current?.process.wake();
     await driver.clock.sleep(1);
@@ -238,13 +265,15 @@ class Simulation {
     // Over the sessions that they have: a restart would found new ones.
     while (this.unfinished.size > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
     if (this.unfinished.size > 0) this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end`);
+    await sleep(Math.max(0, this.healedMs + LATE_REQUEST_MS - this.scheduler.nowMs));
     this.cluster.current?.process.kill("last restart");
     await this.readEverything(driver);
     await this.checkCommitted(driver);
     for (const admin of this.admins) await admin.check();
+    await sleep(SWEEP_MS);
     while (this.cluster.zombies.length > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
     for (const zombie of this.cluster.zombies) this.history.find("stuck", `${zombie.process.name} was replaced and has not stopped`);
-    await checkBucket(this.cluster.bucket, this.history, this.cluster.current?.process);
+    await this.audit.run(true);
   }
 
   private async readEverything(driver: ClientPlace): Promise<void> {
