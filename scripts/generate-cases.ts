@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { CASES } from "../test/sim/cases.ts";
 import { REGRESSIONS, SIMULATOR_BUGS } from "../test/sim/regressions.ts";
 import { repositoryRoot } from "./lib/process.ts";
+import { readNoticed, SIM_MUTANTS } from "./sim-mutants-list.ts";
 
 export const CASES_DOCUMENT = join(repositoryRoot, "docs", "cases.md");
 const FOLDERS = ["test/unit", "test/conformance", "test/chaos"];
@@ -44,6 +45,12 @@ export function renderCases(): string {
     return `| ${id} | ${foundIn} | ${mustShow} | ${places.length === 0 ? "**no test yet**" : places.join("<br>")} |`;
   });
   const bugs = SIMULATOR_BUGS.map(({ seed, scenario, bug, fix }) => `| ${seed} (${scenario}) | ${bug} | ${fix} |`);
+  const noticed = readNoticed();
+  const planted = SIM_MUTANTS.map(({ name, harm, hiddenBy }) => {
+    const found = noticed[name];
+    const where = found === undefined ? "not yet" : `seed ${found.seed} (${found.scenario}): ${found.anomaly}`;
+    return `| ${name} | ${harm} | ${found === undefined && hiddenBy !== undefined ? `not alone: ${hiddenBy}` : where} |`;
+  });
   const seeds = REGRESSIONS.map(({ seed, scenario, minutes, found }) => `| ${seed} | ${scenario} | ${minutes} | ${found} |`);
   return `# Cases
 
@@ -57,6 +64,15 @@ ${rows.join("\n")}
 ## Bugs that the simulator found
 
 ${bugs.length === 0 ? "None in the code that it has run so far." : `| Seed | Bug | Fix |\n| --- | --- | --- |\n${bugs.join("\n")}`}
+
+## Planted bugs
+
+\`bun scripts/sim-mutants.ts\` plants each of these in a copy of the tree and runs seeds until clients notice: an anomaly in what they were told, never a crash or an assertion. The
+last column is from its last full run.
+
+| Bug | What it does | Noticed |
+| --- | --- | --- |
+${planted.join("\n")}
 
 ## Seeds that once failed
 

@@ -1,15 +1,17 @@
 /**
- * Proves that the simulator's clients notice planted bugs: `bun scripts/sim-mutants.ts [--seeds N] [--budget SECONDS] [--state FILE] [--report] [NAME-PART]...`
+ * Proves that the simulator's clients notice planted bugs:
+ * `bun scripts/sim-mutants.ts [--seeds N] [--budget SECONDS] [--state FILE] [--report] [--record] [NAME-PART]...`
  *
  * Plants each bug of `sim-mutants-list.ts` in a copy of the tree, and runs seeds (sim-hunt.ts, crashes of a broker are no findings there) until the clients notice. The
  * seed that shows the bug must pass without it. Resumable: what was tried is appended to the state file (default build/sim/mutants.jsonl); a bug whose edit has
- * changed begins anew. Exit code 1 when one survives its seeds, 2 when the budget ended first.
+ * changed begins anew. `--report` runs nothing; `--record` writes what was noticed to test/sim/mutants-noticed.json, from which docs/cases.md tells it.
+ * Exit code 1 when one survives its seeds, 2 when the budget ended first.
  */
 import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { SIM_MUTANTS, type SimMutant } from "./sim-mutants-list.ts";
+import { editsOf, NOTICED_FILE, type Noticed, readNoticed, SIM_MUTANTS, type SimMutant } from "./sim-mutants-list.ts";
 
 const ROOT = dirname(import.meta.dir);
 const COPIED = ["src", "scripts", "test/unit", "test/sim", "test/support", "test/fixtures", "package.json", "tsconfig.json", "bunfig.toml"];
@@ -43,6 +45,7 @@ const { values, positionals } = parseArgs({
     budget: { type: "string", default: "3600" },
     state: { type: "string", default: "build/sim/mutants.jsonl" },
     report: { type: "boolean", default: false },
+    record: { type: "boolean", default: false },
   },
 });
 const statePath = join(ROOT, values.state);
@@ -54,10 +57,6 @@ function copyTree(): string {
   for (const path of COPIED) cpSync(join(ROOT, path), join(folder, path), { recursive: true, force: true });
   for (const path of LINKED) if (existsSync(join(ROOT, path))) symlinkSync(join(ROOT, path), join(folder, path));
   return folder;
-}
-
-function editsOf(mutant: SimMutant): { file: string; find: string; replace: string }[] {
-  return [mutant, ...(mutant.also ?? [])].map(({ file = mutant.file, find, replace }) => ({ file, find, replace }));
 }
 
 /** Changes with what is planted and where it is looked for. */
@@ -152,6 +151,20 @@ function lineOf(mutant: SimMutant, { found, tried, hung }: Progress): string {
   return `${tried >= maxSeeds ? "SURVIVED" : "not yet "}  ${name} ${tried} seeds${note}: ${mutant.harm}`;
 }
 
+/** What was noticed is kept; what is gone from the list, or has changed, is not. */
+function record(steps: readonly Step[]): void {
+  const before = readNoticed();
+  const noticed: Record<string, Noticed> = {};
+  for (const mutant of SIM_MUTANTS) {
+    const { found } = progressOf(mutant, steps);
+    const known = before[mutant.name];
+    const edit = editOf(mutant);
+    if (found !== undefined) noticed[mutant.name] = { edit, seed: found.seed, scenario: found.scenario, anomaly: found.anomaly };
+    else if (known?.edit === edit) noticed[mutant.name] = known;
+  }
+  writeFileSync(NOTICED_FILE, `${JSON.stringify(noticed, undefined, 2)}\n`);
+}
+
 function main(): number {
   const wanted = SIM_MUTANTS.filter(({ name }) => positionals.length === 0 || positionals.some((part) => name.includes(part)));
   const steps = readState();
@@ -167,6 +180,7 @@ function main(): number {
       rmSync(folder, { recursive: true, force: true });
     }
   } else for (const mutant of wanted) console.log(lineOf(mutant, progressOf(mutant, steps)));
+  if (values.record) record(steps);
   const due = wanted.filter(isDue);
   const open = due.filter((mutant) => progressOf(mutant, steps).found === undefined);
   const survivors = open.filter((mutant) => progressOf(mutant, steps).tried >= maxSeeds);
