@@ -49,7 +49,8 @@ export class MetadataHandler implements SerialHandler<MetadataRequest, MetadataR
     const { image } = this.#services.metadata;
     const answers = isAll ? Array.from(image.topics(), (topic) => describeTopic(image, topic)) : this.#describeNamed(request, image);
     if (apiVersion >= 8 && request.includeTopicAuthorizedOperations) {
-      for (const answer of answers) if (answer.errorCode === ErrorCodes.NONE) answer.topicAuthorizedOperations = TOPIC_OPERATIONS;
+      // As Kafka: also for names that are unknown or wrong, since it asks about the name; not for an unknown id.
+      for (const answer of answers) if (answer.name !== null) answer.topicAuthorizedOperations = TOPIC_OPERATIONS;
     }
     return this.#answer(image, context, answers, request.includeClusterAuthorizedOperations);
   }

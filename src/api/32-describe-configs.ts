@@ -110,7 +110,7 @@ export class DescribeConfigsHandler implements SerialHandler<DescribeConfigsRequ
   #describeBrokerSetting(setting: Setting, options: Options): DescribeConfigsResourceResult {
     const { config } = this.#services;
     const isSensitive = setting.type === "password";
-    const synonyms = describeBrokerSynonyms(config, setting.name);
+    const synonyms = describeBrokerSynonyms(config, [setting.name]);
     const isSet = config.isSet(setting.name);
     const hide = (synonym: SynonymFields): SynonymFields => (isSensitive ? { ...synonym, value: null } : synonym);
     return newDescribeConfigsResourceResult({

@@ -2,7 +2,6 @@
  * DescribeTopicPartitions (key 75), version 0 (KIP-966): topics in order of name, at most `max.request.partition.size.limit` partitions an answer, the rest
  * by cursor. One replica, in sync; no eligible leaders besides it.
  */
-import { Trouble } from "../base/trouble.ts";
 import type { ImageView, TopicView } from "../metadata/cluster-metadata.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
@@ -39,7 +38,7 @@ export class DescribeTopicPartitionsHandler implements SerialHandler<DescribeTop
     const from = cursor?.topicName ?? "";
     const asked = isAll ? Array.from(image.topics(), (topic) => topic.name) : request.topics.map((topic) => topic.name);
     const names = [...new Set(asked)].filter((name) => name >= from).sort();
-    if (cursor !== null && ((!isAll && !names.includes(from)) || cursor.partitionIndex < 0)) throw badCursor(from, cursor.partitionIndex);
+    if (cursor !== null && ((!isAll && !names.includes(from)) || cursor.partitionIndex < 0)) return refuseAll(request);
     const response = newDescribeTopicPartitionsResponse();
     const maxLimit = config.getNumber("max.request.partition.size.limit");
     let left = Math.max(Math.min(maxLimit, request.responsePartitionLimit), 1);
@@ -66,14 +65,16 @@ export class DescribeTopicPartitionsHandler implements SerialHandler<DescribeTop
   }
 }
 
-function badCursor(topicName: string, partitionIndex: number): Trouble {
-  const message = `DescribeTopicPartitions with a cursor that is not in its topic list or not valid: ${topicName}-${partitionIndex}.`;
-  return new Trouble({ code: "request-invalid", message, retryable: false });
+/** The cursor's topic is not in the list, or its partition cannot be. */
+function refuseAll(request: DescribeTopicPartitionsRequest): DescribeTopicPartitionsResponse {
+  const topics = request.topics.map(({ name }) => newDescribeTopicPartitionsResponseTopic({ name, errorCode: ErrorCodes.INVALID_REQUEST }));
+  return newDescribeTopicPartitionsResponse({ topics });
 }
 
 function describeUnknown(name: string) {
   const errorCode = findTopicNameError(name) === undefined ? ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION : ErrorCodes.INVALID_TOPIC_EXCEPTION;
-  return newDescribeTopicPartitionsResponseTopic({ errorCode, name, isInternal: isInternalTopicName(name) });
+  const isInternal = isInternalTopicName(name);
+  return newDescribeTopicPartitionsResponseTopic({ errorCode, name, isInternal, topicAuthorizedOperations: TOPIC_OPERATIONS });
 }
 
 function describeTopic(image: ImageView, topic: TopicView, first: number, end: number) {

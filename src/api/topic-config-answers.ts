@@ -43,9 +43,11 @@ function describeTopicSetting(config: Config, configs: ReadonlyMap<string, strin
   const synonyms: SynonymFields[] = [];
   const explicit = configs.get(name);
   if (explicit !== undefined) synonyms.push({ name, value: explicit, source: ConfigSource.DYNAMIC_TOPIC });
-  // As Kafka: of several broker settings only the one in the topic's unit is named.
-  const [primary] = setting.synonyms;
-  if (primary !== undefined) synonyms.push(...describeBrokerSynonyms(config, getSynonymName(primary)));
+  // As Kafka: what stands before the setting in the topic's unit is left out, and with that setting unset everything.
+  const brokerNames = setting.synonyms.map(getSynonymName);
+  const brokerSynonyms = describeBrokerSynonyms(config, brokerNames);
+  const first = brokerSynonyms.findIndex((synonym) => synonym.name === brokerNames[0]);
+  if (first >= 0) synonyms.push(...brokerSynonyms.slice(first));
   return {
     name,
     value: getEffectiveTopicSetting(config, configs, name),
@@ -54,11 +56,13 @@ function describeTopicSetting(config: Config, configs: ReadonlyMap<string, strin
   };
 }
 
-/** What a broker setting was set to, and its default. */
-export function describeBrokerSynonyms(config: Config, name: string): SynonymFields[] {
+/** What broker settings were set to, in the order of their names; after that their defaults. */
+export function describeBrokerSynonyms(config: Config, names: readonly string[]): SynonymFields[] {
   const synonyms: SynonymFields[] = [];
-  if (config.isSet(name)) synonyms.push({ name, value: config.get(name), source: ConfigSource.STATIC_BROKER });
-  const standard = SETTINGS.get(name)?.default ?? null;
-  if (standard !== null) synonyms.push({ name, value: standard, source: ConfigSource.DEFAULT });
+  for (const name of names) if (config.isSet(name)) synonyms.push({ name, value: config.get(name), source: ConfigSource.STATIC_BROKER });
+  for (const name of names) {
+    const standard = SETTINGS.get(name)?.default ?? null;
+    if (standard !== null) synonyms.push({ name, value: standard, source: ConfigSource.DEFAULT });
+  }
   return synonyms;
 }

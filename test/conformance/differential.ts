@@ -11,11 +11,11 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { Allowances, allowed } from "./differential/allowed.ts";
+import { Allowances, allowed, readings } from "./differential/allowed.ts";
 import { generateSequence } from "./differential/generate.ts";
 import type { ServedVersions } from "./differential/model.ts";
 import { missingPeer, Peers, type RunningPeers, readServedVersions, warmUpBoth } from "./differential/peers.ts";
-import { playBoth, type SeedResult, runSeed, show, shrink, signatureOf } from "./differential/seed-run.ts";
+import { playBoth, runSeed, type SeedResult, show, shrink, signatureOf } from "./differential/seed-run.ts";
 
 export interface DifferentialOptions {
   readonly first: number;
@@ -113,21 +113,25 @@ export class DifferentialRun {
     }
     this.state.found[signature] = { count: this.state.found[signature]?.count ?? 1, seed, steps: kept };
     const size = this.#options.requestsPerSeed;
-    console.log(`  replay: bun test/conformance/differential.ts --seed ${seed} --requests-per-seed ${size} --steps ${kept.join()} --verbose`);
+    console.log(
+      `  replay: bun test/conformance/differential.ts --seed ${seed} --requests-per-seed ${size} --steps ${kept.join()} --verbose`,
+    );
   }
 
   /** The run's lines; the last one sums up. */
   report(): string[] {
     const { state } = this;
     const lines = Object.entries(state.apiCounts).map(([name, count]) => `${name}: ${count}`);
-    for (const { id, reason } of allowed) lines.push(`allowed ${id}: ${state.allowedCounts[id] ?? 0} times (${reason})`);
+    for (const { id, reason } of [...allowed, ...readings]) lines.push(`allowed ${id}: ${state.allowedCounts[id] ?? 0} times (${reason})`);
     for (const [signature, { count, seed, steps }] of Object.entries(state.found)) {
       lines.push(`diverged ${count} times: ${signature} (seed ${seed}${steps.length === 0 ? "" : `, steps ${steps.join()}`})`);
     }
     const rate = Math.round(state.requests / Math.max(state.seconds, 0.001));
     const kinds = Object.keys(state.found).length;
     const seeds = state.nextSeed - this.#options.first;
-    lines.push(`${state.requests} requests over ${seeds} seeds to each server, ${rate} a second: ${kinds === 0 ? "nothing diverged" : `${kinds} kinds of divergence`}`);
+    lines.push(
+      `${state.requests} requests over ${seeds} seeds to each server, ${rate} a second: ${kinds === 0 ? "nothing diverged" : `${kinds} kinds of divergence`}`,
+    );
     return lines;
   }
 }
@@ -139,7 +143,10 @@ function showSeed(result: SeedResult): void {
     console.log(`    weir    ${show(result.weir[at]?.outcome)}`);
     console.log(`    kafka   ${show(result.kafka[at]?.outcome)}`);
     for (const divergence of result.divergences) {
-      if (divergence.at === at) console.log(`    DIVERGES ${divergence.difference.path}: weir ${show(divergence.difference.weir)}, kafka ${show(divergence.difference.kafka)}`);
+      if (divergence.at === at)
+        console.log(
+          `    DIVERGES ${divergence.difference.path}: weir ${show(divergence.difference.weir)}, kafka ${show(divergence.difference.kafka)}`,
+        );
     }
   }
 }

@@ -52,13 +52,30 @@ function isNode(value: unknown): value is Node {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
 }
 
-const keyFields = ["name", "topic", "topicName", "groupId", "transactionalId", "key", "apiKey", "partitionIndex", "partition", "index", "resourceName"];
+const keyFields = [
+  "name",
+  "topic",
+  "topicName",
+  "groupId",
+  "transactionalId",
+  "key",
+  "apiKey",
+  "partitionIndex",
+  "partition",
+  "index",
+  "resourceName",
+];
 
 const idFields: readonly (readonly [field: string, kind: string])[] = [
   ["topicId", "topic"],
   ["memberId", "member"],
   ["producerId", "producer"],
 ];
+
+interface Keyed {
+  readonly key: string;
+  readonly item: unknown;
+}
 
 export class Comparison {
   readonly divergences: Difference[] = [];
@@ -81,10 +98,13 @@ export class Comparison {
     else this.#walk("outcome", describeOutcome(weir), describeOutcome(kafka), [], []);
   }
 
-  #report(path: string, weir: unknown, kafka: unknown, weirOwners: readonly Node[], kafkaOwners: readonly Node[]): void {
+  /** True when it is allowed. */
+  #report(path: string, weir: unknown, kafka: unknown, weirOwners: readonly Node[], kafkaOwners: readonly Node[]): boolean {
     const { api, version } = this.#step;
     const difference = { api: api.name, version, path, weir, kafka, request: this.#request, weirOwners, kafkaOwners };
-    if (!this.#allowances.permits(difference, this.#identities)) this.divergences.push(difference);
+    const isPermitted = this.#allowances.permits(difference, this.#identities);
+    if (!isPermitted) this.divergences.push(difference);
+    return isPermitted;
   }
 
   #walk(path: string, weir: unknown, kafka: unknown, weirOwners: readonly Node[], kafkaOwners: readonly Node[]): void {
@@ -100,27 +120,68 @@ export class Comparison {
     } else if (weir !== kafka || this.#allowances.isIdentity(path)) this.#report(path, weir, kafka, weirOwners, kafkaOwners);
   }
 
-  #walkList(path: string, allWeir: readonly unknown[], allKafka: readonly unknown[], weirOwners: readonly Node[], kafkaOwners: readonly Node[]): void {
+  #walkList(
+    path: string,
+    allWeir: readonly unknown[],
+    allKafka: readonly unknown[],
+    weirOwners: readonly Node[],
+    kafkaOwners: readonly Node[],
+  ): void {
     let weir = allWeir;
     let kafka = allKafka;
     if (ownNameLists.has(`${this.#step.api.name}.${path}`)) {
       weir = this.#own(weir);
       kafka = this.#own(kafka);
     }
-    const weirKeys = weir.map((item) => this.#keyOf(item, "weir"));
-    const kafkaKeys = kafka.map((item) => this.#keyOf(item, "kafka"));
-    if (weirKeys.join("\n") !== kafkaKeys.join("\n")) {
-      const sameItems = [...weirKeys].sort().join("\n") === [...kafkaKeys].sort().join("\n");
-      this.#report(`${path}[]${sameItems ? "order" : "items"}`, weirKeys, kafkaKeys, weirOwners, kafkaOwners);
-      if (!sameItems) return;
-      weir = sortByKey(weir, weirKeys);
-      kafka = sortByKey(kafka, kafkaKeys);
+    const isKeyed =
+      weir.some((item) => this.#keyOf(item, "weir") !== undefined) || kafka.some((item) => this.#keyOf(item, "kafka") !== undefined);
+    if (isKeyed) {
+      const aligned = this.#align(path, this.#merge(weir, "weir"), this.#merge(kafka, "kafka"), weirOwners, kafkaOwners);
+      if (aligned === undefined) return;
+      ({ weir, kafka } = aligned);
     }
     if (weir.length !== kafka.length) {
       this.#report(`${path}[]length`, weir, kafka, weirOwners, kafkaOwners);
       return;
     }
     for (const [index, item] of weir.entries()) this.#walk(`${path}[]`, item, kafka[index], weirOwners, kafkaOwners);
+  }
+
+  /** Both lists in one order and with the same items, or undefined when they are about different things. */
+  #align(path: string, weir: readonly Keyed[], kafka: readonly Keyed[], weirOwners: readonly Node[], kafkaOwners: readonly Node[]) {
+    const weirKeys = weir.map(({ key }) => key);
+    const kafkaKeys = kafka.map(({ key }) => key);
+    if (weirKeys.join("\n") === kafkaKeys.join("\n")) return { weir: weir.map(({ item }) => item), kafka: kafka.map(({ item }) => item) };
+    const hasSameItems = [...weirKeys].sort().join("\n") === [...kafkaKeys].sort().join("\n");
+    const isPermitted = this.#report(`${path}[]${hasSameItems ? "order" : "items"}`, weirKeys, kafkaKeys, weirOwners, kafkaOwners);
+    if (!hasSameItems && !isPermitted) return undefined;
+    return {
+      weir: sortByKey(weir.filter(({ key }) => kafkaKeys.includes(key))),
+      kafka: sortByKey(kafka.filter(({ key }) => weirKeys.includes(key))),
+    };
+  }
+
+  /** With keys; the parts of a topic that is listed in several parts are put together. */
+  #merge(items: readonly unknown[], side: "weir" | "kafka"): readonly Keyed[] {
+    const keyed: { key: string; item: unknown }[] = [];
+    for (const item of items) {
+      const key = this.#keyOf(item, side) ?? "";
+      const before = keyed.find((one) => one.key === key);
+      const isPart =
+        before !== undefined &&
+        isNode(before.item) &&
+        isNode(item) &&
+        Array.isArray(before.item.partitions) &&
+        Array.isArray(item.partitions);
+      if (isPart)
+        before.item = {
+          ...(before.item as Node),
+          partitions: [...((before.item as Node).partitions as unknown[]), ...((item as Node).partitions as unknown[])],
+        };
+      else keyed.push({ key, item });
+      if (isPart) this.#allowances.countSplitTopic();
+    }
+    return keyed;
   }
 
   /** What an item of a list is about, the same for both servers; undefined when it has no name. */
@@ -146,11 +207,8 @@ function isName(value: unknown): boolean {
   return typeof value === "number" || (typeof value === "string" && value !== "");
 }
 
-function sortByKey(items: readonly unknown[], keys: readonly (string | undefined)[]): readonly unknown[] {
-  return items
-    .map((item, index) => ({ item, key: keys[index] ?? "" }))
-    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
-    .map(({ item }) => item);
+function sortByKey(items: readonly Keyed[]): readonly unknown[] {
+  return [...items].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)).map(({ item }) => item);
 }
 
 function describeOutcome(outcome: Outcome): unknown {
@@ -170,6 +228,7 @@ export function compareRuns(
 ): { readonly at: number; readonly difference: Difference }[] {
   const identities = new Identities();
   const found: { readonly at: number; readonly difference: Difference }[] = [];
+  allowances.hasEndedSequence = false;
   for (const [at, step] of steps.entries()) {
     const ours = weir[at];
     const theirs = kafka[at];
@@ -177,7 +236,7 @@ export function compareRuns(
     const comparison = new Comparison(step, ours.request, prefix, identities, allowances);
     comparison.compare(ours.outcome, theirs.outcome);
     for (const difference of comparison.divergences) found.push({ at, difference });
-    if (found.length > 0) break;
+    if (found.length > 0 || allowances.hasEndedSequence) break;
   }
   return found;
 }

@@ -44,7 +44,7 @@ function chooseRead(model: Model, choice: Choice): PartitionRead {
     [8, 1 << 20],
     [2, choice.between(1, 400)],
     [1, 0],
-    [0.3, -1],
+    [0.02, -1],
   ]);
   const lastFetchedEpoch = choice.weighted([
     [10, -1],
@@ -72,7 +72,7 @@ function chooseLimits(choice: Choice) {
     ]),
     minBytes: choice.mostly(1, [0], 0.8),
     maxWaitMs: 0,
-    isolationLevel: choice.mostly(choice.int(2), [2], 0.97),
+    isolationLevel: choice.mostly(choice.int(2), [2], 0.995),
   };
 }
 
@@ -121,7 +121,15 @@ function fetchStep(wish: FetchWish): Step {
 
 export function fetchSteps(model: Model, choice: Choice): Step[] {
   const version = model.version(1, choice);
-  const reads = chooseReads(model, choice, choice.weighted([[6, 1], [3, 2], [2, 5]]));
+  const reads = chooseReads(
+    model,
+    choice,
+    choice.weighted([
+      [6, 1],
+      [3, 2],
+      [2, 5],
+    ]),
+  );
   const sessionEpoch = choice.mostly(-1, [3], 0.97);
   return [fetchStep({ version, reads, forgotten: [], session: undefined, sessionEpoch, ...chooseLimits(choice) })];
 }
@@ -164,8 +172,15 @@ export function sessionSteps(model: Model, choice: Choice): Step[] {
 
 export function listOffsetsSteps(model: Model, choice: Choice): Step[] {
   const version = model.version(2, choice);
-  const isolationLevel = choice.mostly(choice.int(2), [2], 0.97);
-  const reads = chooseReads(model, choice, choice.weighted([[6, 1], [3, 3]])).map((read) => ({
+  const isolationLevel = choice.mostly(choice.int(2), [2], 0.995);
+  const reads = chooseReads(
+    model,
+    choice,
+    choice.weighted([
+      [6, 1],
+      [3, 3],
+    ]),
+  ).map((read) => ({
     ...read,
     timestamp: choice.weighted<bigint>([
       [4, -1n],
@@ -187,7 +202,11 @@ export function listOffsetsSteps(model: Model, choice: Choice): Step[] {
       listOffsets.newListOffsetsTopic({
         name,
         partitions: (parts as typeof reads).map((part) =>
-          listOffsets.newListOffsetsPartition({ partitionIndex: part.partition, currentLeaderEpoch: part.leaderEpoch, timestamp: part.timestamp }),
+          listOffsets.newListOffsetsPartition({
+            partitionIndex: part.partition,
+            currentLeaderEpoch: part.leaderEpoch,
+            timestamp: part.timestamp,
+          }),
         ),
       }),
     );

@@ -18,19 +18,6 @@ import { offsetCommitSteps, offsetDeleteSteps, offsetFetchSteps } from "./offset
 import { duplicateSteps, initProducerIdSteps, produceSteps } from "./produce-steps.ts";
 import type { Step } from "./step.ts";
 import {
-  addOffsetsSteps,
-  addPartitionsSteps,
-  describeProducersSteps,
-  describeTransactionsSteps,
-  endTxnSteps,
-  initTransactionsSteps,
-  listTransactionsSteps,
-  transactionalProduceSteps,
-  txnOffsetCommitSteps,
-  wholeTransactionSteps,
-  writeMarkersSteps,
-} from "./transaction-steps.ts";
-import {
   apiVersionsSteps,
   createPartitionsSteps,
   createTopicSteps,
@@ -43,6 +30,19 @@ import {
   metadataSteps,
   unservedSteps,
 } from "./topic-steps.ts";
+import {
+  addOffsetsSteps,
+  addPartitionsSteps,
+  describeProducersSteps,
+  describeTransactionsSteps,
+  endTxnSteps,
+  initTransactionsSteps,
+  listTransactionsSteps,
+  transactionalProduceSteps,
+  txnOffsetCommitSteps,
+  wholeTransactionSteps,
+  writeMarkersSteps,
+} from "./transaction-steps.ts";
 
 type Author = (model: Model, choice: Choice) => Step[];
 type Theme = "log" | "read" | "topics" | "groups" | "transactions" | "mixed";

@@ -46,7 +46,11 @@ export function chooseSpeaker(group: GroupModel, choice: Choice): Speaker {
   };
 }
 
-export function speak(group: GroupModel, speaker: Speaker, bindings: Bindings): { memberId: string; generationId: number; groupInstanceId: string | null } {
+export function speak(
+  group: GroupModel,
+  speaker: Speaker,
+  bindings: Bindings,
+): { memberId: string; generationId: number; groupInstanceId: string | null } {
   const id = speaker.kind === "self" ? memberId(group, bindings) : speaker.kind === "stranger" ? strangerId : "";
   const known = bindings.number(generationOf(group.name), -1);
   const generationId = speaker.kind === "nobody" ? -1 + speaker.generationShift : known + speaker.generationShift;
@@ -114,7 +118,14 @@ export function joinSteps(model: Model, choice: Choice): Step[] {
     member: group.member ?? "",
     instance: group.instance,
     protocolType: group.protocolType,
-    protocols: choice.mostly(["range"], [["range", "cooperative-sticky"], ["cooperative-sticky", "range"]], 0.7),
+    protocols: choice.mostly(
+      ["range"],
+      [
+        ["range", "cooperative-sticky"],
+        ["cooperative-sticky", "range"],
+      ],
+      0.7,
+    ),
     sessionTimeoutMs: choice.mostly(60_000, [300_000, 1_800_000], 0.8),
     metadata: `subscription ${choice.int(4)}`,
     isStranger: false,
@@ -148,7 +159,12 @@ function badJoinSteps(model: Model, choice: Choice, group: GroupModel): Step[] {
     { ...base, version: model.version(11, choice, 5), isStranger: true, instance: "bad instance" },
   ];
   if (group.member !== undefined) {
-    wishes.push({ ...base, protocolType: "other" }, { ...base, protocols: ["no-common-protocol"] }, { ...base, protocols: [] }, { ...base, protocolType: "" });
+    wishes.push(
+      { ...base, protocolType: "other" },
+      { ...base, protocols: ["no-common-protocol"] },
+      { ...base, protocols: [] },
+      { ...base, protocolType: "" },
+    );
   }
   return [joinStep(choice.pick(wishes))];
 }
@@ -250,7 +266,9 @@ export function pairSteps(model: Model, choice: Choice): Step[] {
   });
   const plain: Speaker = { kind: "self", generationShift: 0, instance: null };
   const beat = (group: GroupModel) =>
-    newStep(heartbeat, heartbeat.heartbeatApi, 4, (bindings) => heartbeat.newHeartbeatRequest({ groupId: name, ...speak(group, plain, bindings) }));
+    newStep(heartbeat, heartbeat.heartbeatApi, 4, (bindings) =>
+      heartbeat.newHeartbeatRequest({ groupId: name, ...speak(group, plain, bindings) }),
+    );
   const sync = (group: GroupModel, isLeader: boolean) =>
     newStep(syncGroup, syncGroup.syncGroupApi, 5, (bindings) =>
       syncGroup.newSyncGroupRequest({
@@ -302,7 +320,11 @@ export function describeGroupsSteps(model: Model, choice: Choice): Step[] {
 }
 
 export function listGroupsSteps(model: Model, choice: Choice): Step[] {
-  const statesFilter = choice.mostly<string[]>([], [["Stable"], ["Empty", "Dead"], ["nonsense"], ["stable"], ["CompletingRebalance", "PreparingRebalance"]], 0.5);
+  const statesFilter = choice.mostly<string[]>(
+    [],
+    [["Stable"], ["Empty", "Dead"], ["nonsense"], ["stable"], ["CompletingRebalance", "PreparingRebalance"]],
+    0.5,
+  );
   const typesFilter = choice.mostly<string[]>([], [["classic"], ["Classic"], ["consumer"], ["nonsense"]], 0.7);
   const version = model.version(16, choice);
   const request = () =>
@@ -323,6 +345,10 @@ export function findCoordinatorSteps(model: Model, choice: Choice): Step[] {
   const keyType = version === 0 ? 0 : choice.mostly(choice.int(2), [2, 3, -1], 0.92);
   const keys = [choice.mostly(chooseGroup(model, choice).name, [""], 0.93), `${model.prefix}-other`].slice(0, choice.between(1, 2));
   const request = () =>
-    findCoordinator.newFindCoordinatorRequest({ keyType, key: version < 4 ? (keys[0] ?? "") : "", coordinatorKeys: version < 4 ? [] : keys });
+    findCoordinator.newFindCoordinatorRequest({
+      keyType,
+      key: version < 4 ? (keys[0] ?? "") : "",
+      coordinatorKeys: version < 4 ? [] : keys,
+    });
   return [newStep(findCoordinator, findCoordinator.findCoordinatorApi, version, request)];
 }

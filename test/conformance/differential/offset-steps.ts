@@ -14,7 +14,15 @@ interface Place {
 
 export function choosePlaces(model: Model, choice: Choice): Place[] {
   const places: Place[] = [];
-  for (let more = choice.weighted([[6, 1], [3, 2], [1, 4]]); more > 0; more--) {
+  for (
+    let more = choice.weighted([
+      [6, 1],
+      [3, 2],
+      [1, 4],
+    ]);
+    more > 0;
+    more--
+  ) {
     const topic = model.topicName(choice);
     const partition = model.partition(topic, choice);
     if (!places.some((other) => other.topic === topic && other.partition === partition)) places.push({ topic, partition });

@@ -65,7 +65,12 @@ export class Peers implements RunningPeers {
     const weirFolder = new TemporaryFolder("differential");
     const [port = 0, controllerPort = 0] = getFreePorts(2);
     const startKafka = mustRunTool(
-      [join(kafkaScripts, "start-kafka.sh"), kafkaFolder.path, String(port), ...Object.entries(settings).map(([key, value]) => `${key}=${value}`)],
+      [
+        join(kafkaScripts, "start-kafka.sh"),
+        kafkaFolder.path,
+        String(port),
+        ...Object.entries(settings).map(([key, value]) => `${key}=${value}`),
+      ],
       { environment: { KAFKA_CONTROLLER_PORT: String(controllerPort), KAFKA_HEAP_OPTS: "-Xms768m -Xmx768m" } },
     );
     const weir = await WeirProcess.start({ folder: weirFolder.path, settings: { ...settings, "object.store": "memory:", wal: "memory:" } });

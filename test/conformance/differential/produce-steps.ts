@@ -1,7 +1,7 @@
 /** Produce, plain and idempotent, good and damaged, and InitProducerId without a transactional id. */
 import * as initProducerId from "../../../src/protocol/messages/init-producer-id.ts";
 import * as produce from "../../../src/protocol/messages/produce.ts";
-import { type BatchSpec, type Damage, damages, encodeBatchSpec, type RecordSpec } from "./batches.ts";
+import { type BatchSpec, type Damage, damages, encodeBatchSpec, type RecordSpec, rareDamages } from "./batches.ts";
 import type { Choice } from "./choice.ts";
 import type { Model, ProducerModel, TopicModel } from "./model.ts";
 import { type Bindings, newStep, type Step } from "./step.ts";
@@ -28,8 +28,21 @@ export function chooseRecords(choice: Choice, isKeyed: boolean): RecordSpec[] {
   ]);
   return Array.from({ length: count }, () => ({
     key: isKeyed ? `k${choice.int(5)}` : choice.chance(0.5) ? null : `key-${choice.int(9)}`,
-    value: choice.chance(0.08) ? null : `value ${choice.int(1000)} `.repeat(choice.weighted([[8, 1], [2, 10], [0.6, 120]])),
-    headers: choice.chance(0.85) ? [] : [["h1", "header value"], ["h2", choice.chance(0.5) ? null : ""]],
+    value: choice.chance(0.08)
+      ? null
+      : `value ${choice.int(1000)} `.repeat(
+          choice.weighted([
+            [8, 1],
+            [2, 10],
+            [0.6, 120],
+          ]),
+        ),
+    headers: choice.chance(0.85)
+      ? []
+      : [
+          ["h1", "header value"],
+          ["h2", choice.chance(0.5) ? null : ""],
+        ],
     timestampDelta: choice.mostly(choice.int(100), [0, -20], 0.8),
   }));
 }
@@ -43,7 +56,11 @@ export function chooseBatch(topic: TopicModel | undefined, choice: Choice, isTra
     producerEpoch: -1,
     baseSequence: -1,
     isTransactional,
-    damage: choice.chance(0.82) ? "none" : choice.pick<Damage>(damages),
+    damage: choice.weighted<() => Damage>([
+      [82, () => "none"],
+      [18, () => choice.pick(damages)],
+      [0.2, () => choice.pick(rareDamages)],
+    ])(),
   };
 }
 
@@ -74,7 +91,8 @@ export function chooseWrite(model: Model, choice: Choice, producer: ProducerMode
   const isGood = spec.damage === "none" || spec.damage === "leader-epoch" || spec.damage === "base-offset";
   const place = `${topic}/${partition}`;
   const epochShift = producer === undefined ? 0 : choice.mostly(0, [1, -1, 5], 0.94);
-  const baseSequence = producer === undefined ? -1 : chooseSequence(producer, place, spec.records.length, choice, isGood && epochShift === 0);
+  const baseSequence =
+    producer === undefined ? -1 : chooseSequence(producer, place, spec.records.length, choice, isGood && epochShift === 0);
   const raw = choice.chance(0.985) ? undefined : choice.pick(["null", "empty", "short"] as const);
   if (isGood && raw === undefined) model.grow(topic, partition, spec.records.length);
   return { topic, partition, raw, batch: { ...spec, baseSequence }, producer, epochShift };
@@ -133,7 +151,15 @@ export function produceStep(version: number, acks: number, transactionalId: stri
 export function produceSteps(model: Model, choice: Choice): Step[] {
   const producer = chooseProducer(model, choice);
   const writes = [chooseWrite(model, choice, producer)];
-  for (let more = choice.weighted([[8, 0], [2, 1], [1, 3]]); more > 0; more--) {
+  for (
+    let more = choice.weighted([
+      [8, 0],
+      [2, 1],
+      [1, 3],
+    ]);
+    more > 0;
+    more--
+  ) {
     const write = chooseWrite(model, choice, producer);
     if (!writes.some((other) => other.topic === write.topic && other.partition === write.partition)) writes.push(write);
   }
@@ -144,7 +170,9 @@ export function produceSteps(model: Model, choice: Choice): Step[] {
     [0.4, 2],
     [0.3, -2],
   ]);
-  return [produceStep(model.version(0, choice, 3), acks, null, writes)];
+  // Kafka leaves a connection without any sign of life when a batch that is not there comes without acks.
+  const isNull = writes.some((write) => write.raw === "null");
+  return [produceStep(model.version(0, choice, 3), isNull && acks === 0 ? 1 : acks, null, writes)];
 }
 
 /** Several batches of one producer in order, then some of them again. */
@@ -185,7 +213,9 @@ export function initProducerIdSteps(model: Model, choice: Choice): Step[] {
       (bindings) =>
         initProducerId.newInitProducerIdRequest({
           transactionTimeoutMs,
-          ...(old === undefined ? {} : { producerId: bindings.bigint(old.reference, 990_002n), producerEpoch: bindings.number(old.epochReference, 0) + shift }),
+          ...(old === undefined
+            ? {}
+            : { producerId: bindings.bigint(old.reference, 990_002n), producerEpoch: bindings.number(old.epochReference, 0) + shift }),
         }),
       {
         bind: (answer, bindings) => {

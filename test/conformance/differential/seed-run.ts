@@ -27,7 +27,9 @@ export async function playBoth(ports: Ports, sequence: Sequence, served: ServedV
   const startedMs = Date.now();
   const describesTransactions = served.has(65);
   const [weir, kafka] = await Promise.all(
-    [ports.weirPort, ports.kafkaPort].map((port) => new SequenceRun(port, new Bindings(startedMs), describesTransactions).play(sequence.steps)),
+    [ports.weirPort, ports.kafkaPort].map((port) =>
+      new SequenceRun(port, new Bindings(startedMs), describesTransactions).play(sequence.steps),
+    ),
   );
   if (weir === undefined || kafka === undefined) throw new Error("a server was not played to");
   return { sequence, weir, kafka, divergences: compareRuns(sequence.steps, weir, kafka, sequence.prefix, allowances) };
@@ -51,15 +53,17 @@ function shorten(value: unknown): string {
 }
 
 export function show(value: unknown): string {
-  return JSON.stringify(value, (_key, item: unknown) => {
-    if (typeof item === "bigint") return Number(item);
-    if (typeof item === "object" && item !== null && "type" in item && item.type === "Buffer" && "data" in item) {
-      const bytes = Buffer.from(item.data as number[]);
-      return `<${bytes.length} bytes ${bytes.subarray(0, 80).toString("hex")}>`;
-    }
-    if (item instanceof Uint8Array) return `<${item.length} bytes ${Buffer.from(item.subarray(0, 80)).toString("hex")}>`;
-    return item;
-  }) ?? "undefined";
+  return (
+    JSON.stringify(value, (_key, item: unknown) => {
+      if (typeof item === "bigint") return Number(item);
+      if (typeof item === "object" && item !== null && "type" in item && item.type === "Buffer" && "data" in item) {
+        const bytes = Buffer.from(item.data as number[]);
+        return `<${bytes.length} bytes ${bytes.subarray(0, 80).toString("hex")}>`;
+      }
+      if (item instanceof Uint8Array) return `<${item.length} bytes ${Buffer.from(item.subarray(0, 80)).toString("hex")}>`;
+      return item;
+    }) ?? "undefined"
+  );
 }
 
 /** Steps of the seed that still give the signature, by leaving out ever smaller parts (delta debugging), within a number of tries. */

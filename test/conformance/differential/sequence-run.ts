@@ -1,8 +1,9 @@
 /** Plays a sequence to one server and keeps what it answered, request by request. */
-import { readResponseHeader } from "../../../src/protocol/messages/headers.ts";
+
 import { apiVersionsApi, newApiVersionsRequest } from "../../../src/protocol/messages/api-versions.ts";
 import { describeGroupsApi, newDescribeGroupsRequest } from "../../../src/protocol/messages/describe-groups.ts";
 import { describeTransactionsApi, newDescribeTransactionsRequest } from "../../../src/protocol/messages/describe-transactions.ts";
+import { readResponseHeader } from "../../../src/protocol/messages/headers.ts";
 import {
   listOffsetsApi,
   newListOffsetsPartition,
@@ -83,7 +84,12 @@ export class SequenceRun {
     fit(step, request);
     let outcome = await this.#send(step, request);
     const deadline = performance.now() + settleMs;
-    while (step.retries && outcome.kind === "answer" && hasErrorCode(outcome.value, concurrentTransactions) && performance.now() < deadline) {
+    while (
+      step.retries &&
+      outcome.kind === "answer" &&
+      hasErrorCode(outcome.value, concurrentTransactions) &&
+      performance.now() < deadline
+    ) {
       await Bun.sleep(pollMs);
       outcome = await this.#send(step, request);
     }

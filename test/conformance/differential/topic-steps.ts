@@ -48,7 +48,7 @@ const badConfigs: readonly Readonly<Record<string, string | null>>[] = [
   { "min.cleanable.dirty.ratio": "1.5" },
   { "min.insync.replicas": "0" },
   { "no.such.setting": "1" },
-  { "preallocate": "perhaps" },
+  { preallocate: "perhaps" },
   { "retention.ms": "-2" },
   { "segment.bytes": "13" },
   { "segment.ms": "0" },
@@ -78,7 +78,16 @@ interface TopicWish {
 }
 
 function badName(model: Model, choice: Choice): string {
-  return choice.pick(["", ".", "..", "no spaces here", "slash/slash", `${model.prefix}-${"x".repeat(250)}`, "ümlaut", "__consumer_offsets"]);
+  return choice.pick([
+    "",
+    ".",
+    "..",
+    "no spaces here",
+    "slash/slash",
+    `${model.prefix}-${"x".repeat(250)}`,
+    "ümlaut",
+    "__consumer_offsets",
+  ]);
 }
 
 function assignmentsOf(choice: Choice): TopicWish["assignments"] {
@@ -150,7 +159,9 @@ function createStep(version: number, wishes: readonly TopicWish[], validateOnly:
 
 function isSound(topic: TopicWish): boolean {
   const isNamed = /^[\w.-]{1,249}$/.test(topic.name) && topic.name !== "." && topic.name !== ".." && !topic.name.startsWith("__");
-  return isNamed && !badConfigs.includes(topic.configs) && topic.partitions !== 0 && topic.partitions !== -2 && topic.replicationFactor >= -1;
+  return (
+    isNamed && !badConfigs.includes(topic.configs) && topic.partitions !== 0 && topic.partitions !== -2 && topic.replicationFactor >= -1
+  );
 }
 
 function remember(model: Model, topic: TopicWish): void {
@@ -205,7 +216,10 @@ function deleteStep(version: number, names: readonly string[], byId: boolean): S
         topicNames: version < 6 ? [...names] : [],
         timeoutMs,
       }),
-    { settle: (answer) => answer.responses.flatMap((one): Settle[] => (one.errorCode === 0 ? names.map((name) => ({ kind: "no-topic", name })) : [])) },
+    {
+      settle: (answer) =>
+        answer.responses.flatMap((one): Settle[] => (one.errorCode === 0 ? names.map((name) => ({ kind: "no-topic", name })) : [])),
+    },
   );
 }
 
@@ -223,7 +237,9 @@ export function createPartitionsSteps(model: Model, choice: Choice): Step[] {
   const validateOnly = choice.chance(0.2);
   const assignments = choice.chance(0.8)
     ? null
-    : choice.pick([[[1]], [[1], [1]], [[99]], [[]]]).map((brokerIds) => createPartitions.newCreatePartitionsAssignment({ brokerIds: [...brokerIds] }));
+    : choice
+        .pick([[[1]], [[1], [1]], [[99]], [[]]])
+        .map((brokerIds) => createPartitions.newCreatePartitionsAssignment({ brokerIds: [...brokerIds] }));
   const isSound = count === now + 1 && (assignments === null || (assignments.length === 1 && assignments[0]?.brokerIds[0] === 1));
   if (topic !== undefined && !validateOnly && isSound) {
     topic.partitions = count;
@@ -294,7 +310,9 @@ export function describeTopicPartitionsSteps(model: Model, choice: Choice): Step
   const names = [...new Set([model.topicName(choice), ...model.liveTopics().map((topic) => topic.name)])].slice(0, choice.between(1, 4));
   const limit = choice.mostly(2000, [1, 2, 0, -1], 0.5);
   const first = [...names].sort()[0] ?? "";
-  const cursor = choice.chance(0.75) ? null : { topicName: choice.pick([first, names.at(-1) ?? ""]), partitionIndex: choice.pick([0, 1, 2, -1]) };
+  const cursor = choice.chance(0.75)
+    ? null
+    : { topicName: choice.pick([first, names.at(-1) ?? ""]), partitionIndex: choice.pick([0, 1, 2, -1]) };
   const request = () =>
     describeTopicPartitions.newDescribeTopicPartitionsRequest({
       topics: names.map((name) => describeTopicPartitions.newTopicRequest({ name })),
@@ -314,7 +332,14 @@ export function apiVersionsSteps(model: Model, choice: Choice): Step[] {
   const version = choice.mostly(model.version(18, choice), [6, 99], 0.9);
   const clientSoftwareName = choice.mostly("differential", ["", "-x", "a b", "x".repeat(300)], 0.85);
   const clientSoftwareVersion = choice.mostly("1.0", ["", "1.0-", "1_0"], 0.9);
-  const cluster = choice.mostly({ clusterId: null, nodeId: -1 }, [{ clusterId: "another", nodeId: 1 }, { clusterId: null, nodeId: 1 }], 0.8);
+  const cluster = choice.mostly(
+    { clusterId: null, nodeId: -1 },
+    [
+      { clusterId: "another", nodeId: 1 },
+      { clusterId: null, nodeId: 1 },
+    ],
+    0.8,
+  );
   const request = () => apiVersions.newApiVersionsRequest({ clientSoftwareName, clientSoftwareVersion, ...cluster });
   return [newStep(apiVersions, apiVersions.apiVersionsApi, version, request)];
 }

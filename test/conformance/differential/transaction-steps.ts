@@ -84,7 +84,8 @@ export function initTransactionsSteps(model: Model, choice: Choice): Step[] {
       initProducerId,
       initProducerId.initProducerIdApi,
       version,
-      (bindings) => initProducerId.newInitProducerIdRequest({ transactionalId, transactionTimeoutMs, ...(names ? claimed(claim, bindings) : {}) }),
+      (bindings) =>
+        initProducerId.newInitProducerIdRequest({ transactionalId, transactionTimeoutMs, ...(names ? claimed(claim, bindings) : {}) }),
       {
         retries: true,
         bind: (answer, bindings) => {
@@ -98,7 +99,13 @@ export function initTransactionsSteps(model: Model, choice: Choice): Step[] {
   ];
 }
 
-function addPartitionsStep(version: number, claim: Claim, transactionalId: string, places: ReturnType<typeof choosePlaces>, verifyOnly: boolean): Step {
+function addPartitionsStep(
+  version: number,
+  claim: Claim,
+  transactionalId: string,
+  places: ReturnType<typeof choosePlaces>,
+  verifyOnly: boolean,
+): Step {
   return newStep(
     addPartitions,
     addPartitions.addPartitionsToTxnApi,
@@ -116,7 +123,13 @@ function addPartitionsStep(version: number, claim: Claim, transactionalId: strin
           v3AndBelowTopics: topics,
         });
       }
-      const transaction = addPartitions.newAddPartitionsToTxnTransaction({ transactionalId, producerId, producerEpoch, verifyOnly, topics });
+      const transaction = addPartitions.newAddPartitionsToTxnTransaction({
+        transactionalId,
+        producerId,
+        producerEpoch,
+        verifyOnly,
+        topics,
+      });
       return addPartitions.newAddPartitionsToTxnRequest({ transactions: [transaction] });
     },
     { retries: true },
@@ -129,7 +142,15 @@ export function addPartitionsSteps(model: Model, choice: Choice): Step[] {
   const version = model.version(24, choice);
   const verifyOnly = version >= 4 && choice.chance(0.3);
   if (!verifyOnly) producer.isInTransaction = true;
-  return [addPartitionsStep(version, chooseClaim(producer, choice), transactionalIdOf(model, producer, choice), choosePlaces(model, choice), verifyOnly)];
+  return [
+    addPartitionsStep(
+      version,
+      chooseClaim(producer, choice),
+      transactionalIdOf(model, producer, choice),
+      choosePlaces(model, choice),
+      verifyOnly,
+    ),
+  ];
 }
 
 /** Versions below 12 take only partitions that were added; from 12 on the produce adds them itself (KIP-890). */
@@ -173,7 +194,11 @@ export function txnOffsetCommitSteps(model: Model, choice: Choice): Step[] {
   const group = chooseGroup(model, choice);
   const speaker = chooseSpeaker(group, choice);
   const version = model.version(28, choice);
-  const places = choosePlaces(model, choice).map((place) => ({ ...place, offset: choice.int(60), note: choice.mostly("note", [null, "", "m".repeat(4097)], 0.8) }));
+  const places = choosePlaces(model, choice).map((place) => ({
+    ...place,
+    offset: choice.int(60),
+    note: choice.mostly("note", [null, "", "m".repeat(4097)], 0.8),
+  }));
   const transactionalId = transactionalIdOf(model, producer, choice);
   return [
     newStep(
@@ -186,7 +211,9 @@ export function txnOffsetCommitSteps(model: Model, choice: Choice): Step[] {
           transactionalId,
           groupId: group.name,
           ...claimed(claim, bindings),
-          ...(version >= 3 ? { generationIdOrMemberEpoch: said.generationId, memberId: said.memberId, groupInstanceId: said.groupInstanceId } : {}),
+          ...(version >= 3
+            ? { generationIdOrMemberEpoch: said.generationId, memberId: said.memberId, groupInstanceId: said.groupInstanceId }
+            : {}),
           topics: placesByTopic(places).map(([name, parts]) =>
             txnOffsetCommit.newTxnOffsetCommitRequestTopic({
               ...(version >= 6 ? { topicId: bindings.topicId(name) } : { name }),
@@ -306,7 +333,10 @@ export function wholeTransactionSteps(model: Model, choice: Choice): Step[] {
   const isSecondGeneration = choice.chance(0.6);
   const claim: Claim = { producer, epochShift: 0, isForeign: false };
   const id = producer.transactionalId ?? "";
-  const writes = Array.from({ length: topic.partitions }, (_, partition): PartitionWrite => choosePlainWrite(topic, partition, producer, choice));
+  const writes = Array.from(
+    { length: topic.partitions },
+    (_, partition): PartitionWrite => choosePlainWrite(topic, partition, producer, choice),
+  );
   for (const write of writes) model.grow(write.topic, write.partition, write.batch.records.length + 1);
   const endVersion = isSecondGeneration ? 5 : model.version(26, choice, 0, 4);
   const committed = choice.chance(0.6);
@@ -333,4 +363,3 @@ export function wholeTransactionSteps(model: Model, choice: Choice): Step[] {
   if (isSecondGeneration) producer.nextSequence.clear();
   return steps;
 }
-

@@ -498,6 +498,8 @@ describe("administration", () => {
         ["none", ErrorCodes.GROUP_ID_NOT_FOUND],
       ]);
     }
+    const absent = await h.callOverWire<DeleteGroupsResponse>(KEYS.delete, newDeleteGroupsRequest({ groupsNames: ["none"] }), 3);
+    expect(absent.results[0]?.errorMessage).toBeNull();
     await h.callOverWire(
       KEYS.leave,
       newLeaveGroupRequest({ groupId: "g", members: [{ memberId, groupInstanceId: null, reason: null }] }),

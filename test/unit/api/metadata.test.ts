@@ -222,7 +222,15 @@ describe("the rest of the cluster's face", () => {
         ],
       },
       { name: "flush.ms", value: "9223372036854775807", configSource: 5, synonyms: [] },
-      { name: "retention.ms", value: "60000", configSource: 4, synonyms: [{ name: "log.retention.ms", value: "60000", source: 4 }] },
+      {
+        name: "retention.ms",
+        value: "60000",
+        configSource: 4,
+        synonyms: [
+          { name: "log.retention.ms", value: "60000", source: 4 },
+          { name: "log.retention.hours", value: "168", source: 5 },
+        ],
+      },
     ]);
     expect(topic?.configs[0]?.documentation).toContain("compact");
     expect((await describeOne(2, "t", []))?.configs).toHaveLength(37);

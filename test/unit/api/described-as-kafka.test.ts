@@ -1,0 +1,62 @@
+/** Answers in which the differential test found Weir apart from Apache Kafka 4.4. */
+import { expect, test } from "bun:test";
+import { TOPIC_OPERATIONS } from "../../../src/api/authorized-operations.ts";
+import { ErrorCodes } from "../../../src/protocol/error-codes.ts";
+import {
+  type DescribeConfigsResponse,
+  newDescribeConfigsRequest,
+  newDescribeConfigsResource,
+} from "../../../src/protocol/messages/describe-configs.ts";
+import {
+  type DescribeTopicPartitionsResponse,
+  newDescribeTopicPartitionsRequest,
+  newTopicRequest,
+} from "../../../src/protocol/messages/describe-topic-partitions.ts";
+import { type MetadataResponse, newMetadataRequest, newMetadataRequestTopic } from "../../../src/protocol/messages/metadata.ts";
+import { ApiHarness } from "../support/api-harness.ts";
+
+async function describeRetention(settings: Readonly<Record<string, string>>) {
+  const api = new ApiHarness(settings);
+  api.metadata.addTopic("t", 1);
+  const resource = newDescribeConfigsResource({ resourceType: 2, resourceName: "t", configurationKeys: ["retention.ms"] });
+  const request = newDescribeConfigsRequest({ resources: [resource], includeSynonyms: true });
+  const answer = await api.callOverWire<DescribeConfigsResponse>(32, request, 4);
+  return answer.results[0]?.configs[0]?.synonyms.map(({ name, value, source }) => `${name}=${value} (${source})`);
+}
+
+test("the synonyms of a topic's setting are all broker settings from the one in its unit on, what is set before what is standard", async () => {
+  expect(await describeRetention({ "log.retention.ms": "5000", "log.retention.hours": "168" })).toEqual([
+    "log.retention.ms=5000 (4)",
+    "log.retention.hours=168 (4)",
+    "log.retention.hours=168 (5)",
+  ]);
+  expect(await describeRetention({ "log.retention.hours": "2" })).toEqual([]);
+});
+
+test("authorized operations are told of names that do not exist too, and not of unknown ids", async () => {
+  const api = new ApiHarness();
+  const ask = async (topic: ReturnType<typeof newMetadataRequestTopic>) => {
+    const request = newMetadataRequest({ topics: [topic], allowAutoTopicCreation: false, includeTopicAuthorizedOperations: true });
+    return (await api.callOverWire<MetadataResponse>(3, request, 13)).topics[0];
+  };
+  const unknown = await ask(newMetadataRequestTopic({ name: "nobody" }));
+  expect(unknown).toMatchObject({ errorCode: ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION, topicAuthorizedOperations: TOPIC_OPERATIONS });
+  const unknownId = await ask(newMetadataRequestTopic({ name: null, topicId: "AAAAAAAAAAAAAAAAAAAADg" }));
+  expect(unknownId).toMatchObject({ errorCode: ErrorCodes.UNKNOWN_TOPIC_ID, topicAuthorizedOperations: -2147483648 });
+});
+
+test("a cursor that cannot be is INVALID_REQUEST for every topic asked for, and the connection goes on", async () => {
+  const api = new ApiHarness();
+  api.metadata.addTopic("b", 2);
+  const topics = ["b", "c"].map((name) => newTopicRequest({ name }));
+  for (const cursor of [
+    { topicName: "b", partitionIndex: -1 },
+    { topicName: "d", partitionIndex: 0 },
+  ]) {
+    const answer = await api.callOverWire<DescribeTopicPartitionsResponse>(75, newDescribeTopicPartitionsRequest({ topics, cursor }), 0);
+    expect(answer.topics.map((topic) => [topic.name, topic.errorCode])).toEqual([
+      ["b", ErrorCodes.INVALID_REQUEST],
+      ["c", ErrorCodes.INVALID_REQUEST],
+    ]);
+  }
+});
