@@ -163,7 +163,8 @@ function listTargets(request: FetchRequest): FetchTarget[] {
         partition: partition.partition,
         fetchOffset: toOffset(partition.fetchOffset),
         maxBytes: partition.partitionMaxBytes,
-        currentLeaderEpoch: partition.currentLeaderEpoch,
+        // As Kafka: in a Fetch every negative epoch is none.
+        currentLeaderEpoch: Math.max(-1, partition.currentLeaderEpoch),
         lastFetchedEpoch: partition.lastFetchedEpoch,
       });
     }

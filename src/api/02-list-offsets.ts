@@ -59,7 +59,7 @@ export class ListOffsetsHandler implements SerialHandler<ListOffsetsRequest, Lis
     const repeated = findRepeatedPartitions(request);
     for (const { name, partitions } of request.topics) {
       const answers = await Promise.all(
-        partitions.map((partition) => {
+        keepFirstOfEach(partitions).map((partition) => {
           const { partitionIndex } = partition;
           if (repeated.has(`${name}:${partitionIndex}`)) return describeError(partitionIndex, ErrorCodes.INVALID_REQUEST);
           return this.#look(name, partition, request.isolationLevel === 1, context);
@@ -134,6 +134,13 @@ function findPlace(log: PartitionLog, timestamp: bigint): number | undefined {
     default:
       return undefined;
   }
+}
+
+/** As Kafka: a partition that is asked for twice is refused once. */
+function keepFirstOfEach(partitions: readonly ListOffsetsPartition[]): readonly ListOffsetsPartition[] {
+  const first = new Map<number, ListOffsetsPartition>();
+  for (const partition of partitions) if (!first.has(partition.partitionIndex)) first.set(partition.partitionIndex, partition);
+  return first.size === partitions.length ? partitions : [...first.values()];
 }
 
 function findRepeatedPartitions(request: ListOffsetsRequest): Set<string> {

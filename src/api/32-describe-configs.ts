@@ -7,7 +7,7 @@
 import type { Setting } from "../config/setting.ts";
 import { SETTINGS } from "../config/settings.ts";
 import { getTopicSetting } from "../config/topic-settings.ts";
-import { ErrorCodes } from "../protocol/error-codes.ts";
+import { ErrorCodes, errorInfo } from "../protocol/error-codes.ts";
 import {
   type DescribeConfigsRequest,
   type DescribeConfigsResource,
@@ -69,7 +69,7 @@ export class DescribeConfigsHandler implements SerialHandler<DescribeConfigsRequ
       case BROKER_RESOURCE:
         return this.#listBroker(resource.resourceName, options);
       default:
-        return { code: ErrorCodes.INVALID_REQUEST, message: `Unsupported resource type: ${resource.resourceType}` };
+        return { code: ErrorCodes.INVALID_REQUEST, message: errorInfo(ErrorCodes.INVALID_REQUEST)?.message ?? null };
     }
   }
 

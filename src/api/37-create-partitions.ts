@@ -59,9 +59,9 @@ export class CreatePartitionsHandler implements SerialHandler<CreatePartitionsRe
       const message = `The topic ${name} currently has ${topic.partitionCount} partition(s); ${count} would not be an increase.`;
       return { code: ErrorCodes.INVALID_PARTITIONS, message };
     }
-    const tooMany = findCountError(count);
-    if (tooMany !== undefined) return tooMany;
     const additional = count - topic.partitionCount;
+    const tooMany = findCountError(additional, "additional partitions");
+    if (tooMany !== undefined) return tooMany;
     if (assignments !== null && assignments.length !== additional) {
       return {
         code: ErrorCodes.INVALID_REPLICA_ASSIGNMENT,

@@ -92,9 +92,10 @@ function planCounted(services: ApiServices, request: TopicRequest): TopicShape |
   return findCountError(shape.partitionCount) ?? shape;
 }
 
-export function findCountError(partitionCount: number): ApiError | undefined {
+/** `what`: "partitions" of a new topic, "additional partitions" of one that grows. */
+export function findCountError(partitionCount: number, what = "partitions"): ApiError | undefined {
   if (partitionCount <= MAX_PARTITIONS_PER_TOPIC) return undefined;
-  return { code: ErrorCodes.POLICY_VIOLATION, message: "Excessively large number of partitions per request." };
+  return { code: ErrorCodes.POLICY_VIOLATION, message: `Excessively large number of ${what} per request.` };
 }
 
 /** Weir places partitions itself; an assignment must be one that Kafka would take, and says how many partitions and replicas. */

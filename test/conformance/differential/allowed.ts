@@ -39,7 +39,7 @@ function isNow(value: unknown): boolean {
 
 /** The same but for times, and those hardly apart. */
 function haveSameText(weir: unknown, kafka: unknown): boolean {
-  const times = /\b\d{13}\b/g;
+  const times = /-?\b\d{13,19}\b/g;
   const [ours, theirs] = [String(weir), String(kafka)];
   if (ours.replaceAll(times, "<time>") !== theirs.replaceAll(times, "<time>")) return false;
   const theirTimes = theirs.match(times) ?? [];
@@ -75,12 +75,27 @@ const hashedLists = new RegExp(
     "topics\\[\\]",
     "topics\\[\\]\\.partitions\\[\\]",
     "groups\\[\\]",
+    "members\\[\\]",
+    "results\\[\\]",
     "groups\\[\\]\\.members\\[\\]",
     "groups\\[\\]\\.topics\\[\\]",
     "groups\\[\\]\\.topics\\[\\]\\.partitions\\[\\]",
     "results\\[\\]\\.configs\\[\\]",
   ].join("|")})order$`,
 );
+
+/** Every partition has the same error from Kafka; from Weir some have it and others are served. */
+function refusesAll(weir: Node | undefined, kafka: Node | undefined): boolean {
+  const codesOf = (answer: Node | undefined) =>
+    ((answer?.responses ?? []) as { readonly partitionResponses: { readonly errorCode: number }[] }[]).flatMap((topic) =>
+      topic.partitionResponses.map((partition) => partition.errorCode),
+    );
+  const theirs = codesOf(kafka);
+  const [code] = theirs;
+  return (
+    theirs.length > 1 && code !== undefined && code !== 0 && theirs.every((one) => one === code) && codesOf(weir).some((one) => one !== 0)
+  );
+}
 
 function hasOddOffsetDeltas(request: unknown): boolean {
   const topics = asNode(request).topicData as readonly { readonly partitionData: readonly { readonly records: unknown }[] }[];
@@ -182,6 +197,15 @@ export const allowed: readonly Allowance[] = [
     apis: ["Produce"],
     path: /partitionResponses\[\]\./,
     permits: ({ weirOwners, kafkaOwners }) => innermost(kafkaOwners).errorCode === -1 && innermost(weirOwners).errorCode !== 0,
+  },
+  {
+    id: "framing-refuses-all",
+    reason:
+      "Kafka looks through all batches first, and one with broken framing refuses the whole request; Weir refuses that partition and serves the others",
+    apis: ["Produce"],
+    path: /partitionResponses\[\]\./,
+    permits: ({ weirOwners, kafkaOwners }) => refusesAll(weirOwners.at(-1), kafkaOwners.at(-1)),
+    endsSequence: true,
   },
   {
     id: "offset-deltas",

@@ -148,6 +148,21 @@ export function produceStep(version: number, acks: number, transactionalId: stri
   );
 }
 
+const framing: readonly Damage[] = ["magic-0", "magic-1", "magic-3", "length-short", "length-long", "cut"];
+
+/**
+ * A batch with broken framing mostly comes alone, since Kafka refuses the others with it. One that is null never comes without acks or with others: the
+ * handler of Kafka throws, and the connection gives no further sign of life.
+ */
+function keepKafkaTalking(writes: readonly PartitionWrite[], acks: number, choice: Choice): readonly PartitionWrite[] {
+  const isBroken = (write: PartitionWrite) => write.raw !== undefined || framing.includes(write.batch.damage);
+  const isNull = writes.some((write) => write.raw === "null");
+  const whole = writes.map((write) => (isNull && acks === 0 ? { ...write, raw: undefined } : write));
+  const broken = whole.find(isBroken);
+  if (broken === undefined || whole.length === 1) return whole;
+  return isNull || acks === 0 || choice.chance(0.95) ? [broken] : whole;
+}
+
 export function produceSteps(model: Model, choice: Choice): Step[] {
   const producer = chooseProducer(model, choice);
   const writes = [chooseWrite(model, choice, producer)];
@@ -170,9 +185,7 @@ export function produceSteps(model: Model, choice: Choice): Step[] {
     [0.4, 2],
     [0.3, -2],
   ]);
-  // Kafka leaves a connection without any sign of life when a batch that is not there comes without acks.
-  const isNull = writes.some((write) => write.raw === "null");
-  return [produceStep(model.version(0, choice, 3), isNull && acks === 0 ? 1 : acks, null, writes)];
+  return [produceStep(model.version(0, choice, 3), acks, null, keepKafkaTalking(writes, acks, choice))];
 }
 
 /** Several batches of one producer in order, then some of them again. */

@@ -49,7 +49,7 @@ function shorten(value: unknown): string {
   return show(value)
     .replaceAll(/s\d+(?:r\d+)?-/g, "s-")
     .replaceAll(/\d{5,}/g, "N")
-    .slice(0, 160);
+    .slice(0, 120);
 }
 
 export function show(value: unknown): string {

@@ -194,7 +194,7 @@ describe("CreatePartitions", () => {
     [2, null, 37, "Topic already has 2 partition(s)."],
     [1, null, 37, "The topic t currently has 2 partition(s); 1 would not be an increase."],
     [-(2 ** 31), null, 37, "The topic t currently has 2 partition(s); -2147483648 would not be an increase."],
-    [2 ** 31 - 1, null, 44, "Excessively large number of partitions per request."],
+    [2 ** 31 - 1, null, 44, "Excessively large number of additional partitions per request."],
     [4, [[1]], 39, "Attempted to add 2 additional partition(s), but only 1 assignment(s) were specified."],
     [3, [[7]], 39, "The manual partition assignment includes broker 7, but no such broker is registered."],
     [3, [[1]], 0, null],
