@@ -46,6 +46,7 @@ export class S3Gate {
     const answer = await fetch(target, {
       method: request.method,
       headers: this.sign(request, url),
+      decompress: false,
       ...(body.byteLength === 0 && request.method !== "PUT" ? {} : { body }),
     });
     const headers = new Headers(answer.headers);
@@ -78,7 +79,7 @@ export class S3Gate {
     const stamp = new Date().toISOString().replace(/[-:]|\.\d{3}/g, "");
     const headers: Record<string, string> = {};
     for (const [name, value] of request.headers) {
-      if (!/^(authorization|connection|content-length|accept-encoding|x-amz-security-token|expect)$/.test(name)) headers[name] = value;
+      if (!/^(authorization|connection|content-length|x-amz-security-token|expect)$/.test(name)) headers[name] = value;
     }
     Object.assign(headers, {
       host: new URL(this.upstream).host,
