@@ -1,10 +1,11 @@
 /**
  * OffsetFetch (key 9), versions 1-10.
  *
- * Behaviour: only durable offsets are told, whether stable ones are required or not; several groups from v8, topic ids from v10. What was never
- * committed, or was committed for a deleted topic of the same name, is -1, never 0 (case B2).
+ * Behaviour: only durable offsets are told; when stable ones are required (KIP-447), a partition that a transaction is about to change is
+ * UNSTABLE_OFFSET_COMMIT. Several groups from v8, topic ids from v10. What was never committed, or was committed for a deleted topic of the
+ * same name, is -1, never 0 (case B2).
  *
- * Not done: authorisation; transactions (no offset is ever unstable); member epochs of the consumer protocol (KIP-848).
+ * Not done: authorisation; member epochs of the consumer protocol (KIP-848).
  */
 import type { TopicOffsets } from "../group/group-coordinator.ts";
 import type { CommittedOffset, GroupError } from "../group/group-types.ts";
@@ -48,10 +49,16 @@ export class OffsetFetchHandler implements SerialHandler<OffsetFetchRequest, Off
   async handle(request: OffsetFetchRequest, context: RequestContext): Promise<OffsetFetchResponse> {
     if (context.apiVersion < FIRST_WITH_GROUPS) return this.#fetchOld(request, context.apiVersion);
     const byId = context.apiVersion >= FIRST_WITH_TOPIC_IDS;
-    return newOffsetFetchResponse({ groups: await Promise.all(request.groups.map((group) => this.#fetchGroup(group, byId))) });
+    return newOffsetFetchResponse({
+      groups: await Promise.all(request.groups.map((group) => this.#fetchGroup(group, byId, request.requireStable))),
+    });
   }
 
-  async #fetchGroup({ groupId, topics }: OffsetFetchRequestGroup, byId: boolean): Promise<OffsetFetchResponseGroup> {
+  async #fetchGroup(
+    { groupId, topics }: OffsetFetchRequestGroup,
+    byId: boolean,
+    requireStable: boolean,
+  ): Promise<OffsetFetchResponseGroup> {
     const { image } = this.#services.metadata;
     const unknown: OffsetFetchResponseTopics[] = [];
     const wanted = topics?.flatMap((topic) => {
@@ -59,7 +66,7 @@ export class OffsetFetchHandler implements SerialHandler<OffsetFetchRequest, Off
       if (known === undefined) unknown.push(refuseTopicId(topic));
       return known === undefined ? [] : [{ topic: known.name, topicId: known.topicId, partitions: topic.partitionIndexes }];
     });
-    const found = await this.#services.groups.fetch(groupId, wanted);
+    const found = await this.#services.groups.fetch(groupId, wanted, requireStable);
     if (typeof found === "string") return newOffsetFetchResponseGroup({ groupId, errorCode: fetchErrorCode(found) });
     return newOffsetFetchResponseGroup({ groupId, topics: [...this.#describe(found, byId), ...unknown] });
   }
@@ -69,9 +76,10 @@ export class OffsetFetchHandler implements SerialHandler<OffsetFetchRequest, Off
       const topicId = topicIdOf(this.#services, topic);
       // A topic that is gone has no id to be named by.
       if (byId && topicId === ZERO_UUID) return [];
-      const answers = partitions.map(({ partition, committed }) =>
-        newOffsetFetchResponsePartitions({ partitionIndex: partition, ...fieldsOf(committed) }),
-      );
+      const answers = partitions.map(({ partition, committed, isUnstable }) => {
+        const errorCode = isUnstable ? ErrorCodes.UNSTABLE_OFFSET_COMMIT : ErrorCodes.NONE;
+        return newOffsetFetchResponsePartitions({ partitionIndex: partition, errorCode, ...fieldsOf(committed) });
+      });
       return [newOffsetFetchResponseTopics(byId ? { topicId, partitions: answers } : { name: topic, partitions: answers })];
     });
   }
@@ -82,13 +90,13 @@ export class OffsetFetchHandler implements SerialHandler<OffsetFetchRequest, Off
       topicId: topicIdOf(this.#services, name),
       partitions: partitionIndexes,
     }));
-    const found = await this.#services.groups.fetch(request.groupId, wanted);
+    const found = await this.#services.groups.fetch(request.groupId, wanted, request.requireStable);
     if (typeof found !== "string") return newOffsetFetchResponse({ topics: describeOld(found, ErrorCodes.NONE) });
     const errorCode = fetchErrorCode(found);
     if (apiVersion >= FIRST_WITH_TOP_LEVEL_ERROR) return newOffsetFetchResponse({ errorCode });
     const refused = (wanted ?? []).map(({ topic, partitions }) => ({
       topic,
-      partitions: partitions.map((partition) => ({ partition, committed: undefined })),
+      partitions: partitions.map((partition) => ({ partition, committed: undefined, isUnstable: false })),
     }));
     return newOffsetFetchResponse({ topics: describeOld(refused, errorCode) });
   }
@@ -98,9 +106,10 @@ function describeOld(found: readonly TopicOffsets[], errorCode: number) {
   return found.map(({ topic, partitions }) =>
     newOffsetFetchResponseTopic({
       name: topic,
-      partitions: partitions.map(({ partition, committed }) =>
-        newOffsetFetchResponsePartition({ partitionIndex: partition, errorCode, ...fieldsOf(committed) }),
-      ),
+      partitions: partitions.map(({ partition, committed, isUnstable }) => {
+        const code = isUnstable ? ErrorCodes.UNSTABLE_OFFSET_COMMIT : errorCode;
+        return newOffsetFetchResponsePartition({ partitionIndex: partition, errorCode: code, ...fieldsOf(committed) });
+      }),
     }),
   );
 }

@@ -1,11 +1,10 @@
 /**
  * FindCoordinator (key 10), versions 0-6.
  *
- * Behaviour: for a group, the owner of its partition of __consumer_offsets, which is created when it is not there; several keys at once from v4.
+ * Behaviour: for a group, the owner of its partition of __consumer_offsets, for a transactional id of __transaction_state; the topic is created when it is
+ * not there. Several keys at once from v4.
  *
- * Not done: transactions and share groups. A transactional id is answered with TRANSACTIONAL_ID_AUTHORIZATION_FAILED: the one code that every client
- * takes as fatal (librdkafka asks for ever after any other; COORDINATOR_NOT_AVAILABLE spins all of them). A share key gets INVALID_REQUEST, as from a
- * Kafka without a share coordinator.
+ * Not done: share groups. A share key gets INVALID_REQUEST, as from a Kafka without a share coordinator.
  */
 import { ErrorCodes, errorTable } from "../protocol/error-codes.ts";
 import {
@@ -23,7 +22,6 @@ import type { ApiServices } from "./services.ts";
 
 const GROUP_KEY = 0;
 const TRANSACTION_KEY = 1;
-const NO_TRANSACTIONS = "Transactions are not supported by this version.";
 
 export class FindCoordinatorHandler implements SerialHandler<FindCoordinatorRequest, FindCoordinatorResponse> {
   readonly kind = "serial";
@@ -47,9 +45,9 @@ export class FindCoordinatorHandler implements SerialHandler<FindCoordinatorRequ
   }
 
   async #find(key: string, keyType: number, context: RequestContext): Promise<Coordinator> {
-    if (keyType === TRANSACTION_KEY) return refuse(key, ErrorCodes.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, NO_TRANSACTIONS);
-    if (keyType !== GROUP_KEY) return refuse(key, ErrorCodes.INVALID_REQUEST);
-    const found = await this.#services.groups.findCoordinator(key);
+    const { groups, transactions } = this.#services;
+    if (keyType !== GROUP_KEY && keyType !== TRANSACTION_KEY) return refuse(key, ErrorCodes.INVALID_REQUEST);
+    const found = await (keyType === GROUP_KEY ? groups : transactions).findCoordinator(key);
     if (typeof found === "string") return refuse(key, groupErrorCode(found));
     const broker = findBroker(this.#services.metadata.image, found);
     const endpoint = broker === undefined ? undefined : findEndpoint(broker, context.connection.listenerName);
@@ -58,7 +56,7 @@ export class FindCoordinatorHandler implements SerialHandler<FindCoordinatorRequ
   }
 }
 
-function refuse(key: string, errorCode: number, message?: string): Coordinator {
-  const errorMessage = message ?? errorTable.find((each) => each.code === errorCode)?.message ?? null;
+function refuse(key: string, errorCode: number): Coordinator {
+  const errorMessage = errorTable.find((each) => each.code === errorCode)?.message ?? null;
   return newCoordinator({ key, nodeId: -1, host: "", port: -1, errorCode, errorMessage });
 }

@@ -22,6 +22,8 @@ const GROUP_ERROR_CODES: Readonly<Record<GroupError, number>> = {
   "metadata-too-large": ErrorCodes.OFFSET_METADATA_TOO_LARGE,
   // As Kafka answers a group whose state its log refuses (RECORD_LIST_TOO_LARGE, MESSAGE_TOO_LARGE): no client can do anything about it.
   "record-too-large": ErrorCodes.UNKNOWN_SERVER_ERROR,
+  "stale-producer-epoch": ErrorCodes.INVALID_PRODUCER_EPOCH,
+  "invalid-transaction-state": ErrorCodes.INVALID_TXN_STATE,
 };
 
 export function groupErrorCode(error: GroupError | undefined): number {

@@ -2,8 +2,8 @@
  * What a transactional produce asks before its first batch of a transaction goes into a partition (KIP-890): with Produce 12 and above the partitions
  * become part of the transaction, below they must be part of it. Kafka's ReplicaManager.handleProduceAppend and AddPartitionsToTxnManager.
  *
- * Batches of transactions that are open in their partition need no question, so a transaction asks once a partition. Without a gate every question
- * is answered INVALID_TXN_STATE.
+ * Batches of transactions that are open in their partition need no question, so a transaction asks once a partition. Without a
+ * transactional id every question is answered INVALID_TXN_STATE.
  *
  * Neighbours: `00-produce.ts` calls it before it appends; `partition/verification.ts` hands out the guards; the gate is the transaction coordinator.
  */
@@ -33,7 +33,7 @@ export interface ProduceTransaction {
 }
 
 export interface VerificationServices {
-  readonly transactions?: TransactionGate;
+  readonly gate: TransactionGate;
   readonly clock: Clock;
   readonly config: Config;
 }
@@ -122,9 +122,9 @@ async function askOnce(
   const { producerId, producerEpoch } = (appends[first] as VerifiedAppend).batch;
   const { transactionalId } = transaction;
   const answers =
-    services.transactions === undefined || transactionalId === null
+    transactionalId === null
       ? asked.map(() => ErrorCodes.INVALID_TXN_STATE)
-      : await services.transactions.verify({
+      : await services.gate.verify({
           transactionalId,
           producerId,
           producerEpoch,

@@ -17,12 +17,19 @@ import { CreateTopicsHandler } from "./19-create-topics.ts";
 import { DeleteTopicsHandler } from "./20-delete-topics.ts";
 import { InitProducerIdHandler } from "./22-init-producer-id.ts";
 import { OffsetForLeaderEpochHandler } from "./23-offset-for-leader-epoch.ts";
+import { AddPartitionsToTxnHandler } from "./24-add-partitions-to-txn.ts";
+import { AddOffsetsToTxnHandler } from "./25-add-offsets-to-txn.ts";
+import { EndTxnHandler } from "./26-end-txn.ts";
+import { WriteTxnMarkersHandler } from "./27-write-txn-markers.ts";
+import { TxnOffsetCommitHandler } from "./28-txn-offset-commit.ts";
 import { DescribeConfigsHandler } from "./32-describe-configs.ts";
 import { CreatePartitionsHandler } from "./37-create-partitions.ts";
 import { DeleteGroupsHandler } from "./42-delete-groups.ts";
 import { OffsetDeleteHandler } from "./47-offset-delete.ts";
 import { DescribeClusterHandler } from "./60-describe-cluster.ts";
 import { DescribeProducersHandler } from "./61-describe-producers.ts";
+import { DescribeTransactionsHandler } from "./65-describe-transactions.ts";
+import { ListTransactionsHandler } from "./66-list-transactions.ts";
 import { DescribeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
 import type { ApiHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
@@ -46,12 +53,19 @@ export function createApiHandlers(services: ApiServices): readonly ApiHandler[] 
     new DeleteTopicsHandler(services),
     new InitProducerIdHandler(services),
     new OffsetForLeaderEpochHandler(services),
+    new AddPartitionsToTxnHandler(services),
+    new AddOffsetsToTxnHandler(services),
+    new EndTxnHandler(services),
+    new WriteTxnMarkersHandler(services),
+    new TxnOffsetCommitHandler(services),
     new DescribeConfigsHandler(services),
     new CreatePartitionsHandler(services),
     new DeleteGroupsHandler(services),
     new OffsetDeleteHandler(services),
     new DescribeClusterHandler(services),
     new DescribeProducersHandler(services),
+    new DescribeTransactionsHandler(services),
+    new ListTransactionsHandler(services),
     new DescribeTopicPartitionsHandler(services),
   ];
   handlers.push(new ApiVersionsHandler(services, handlers));

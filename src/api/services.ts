@@ -12,6 +12,8 @@ import type { TopicRulesCache } from "../partition/topic-rules.ts";
 import type { TransactionGate } from "../partition/transaction-ports.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
+import type { MarkerWriter } from "../transaction/marker-writer.ts";
+import type { TransactionCoordinator } from "../transaction/transaction-coordinator.ts";
 
 export interface ApiServices {
   readonly config: Config;
@@ -25,8 +27,10 @@ export interface ApiServices {
   readonly waiters: FetchWaiters;
   readonly topicRules: TopicRulesCache;
   readonly groups: GroupCoordinator;
-  /** Absent: no transaction can begin here. */
-  readonly transactions?: TransactionGate;
+  readonly transactions: TransactionCoordinator;
+  /** What is asked before a transaction's first batch in a partition: the coordinator, or who asks it. */
+  readonly gate: TransactionGate;
+  readonly markers: MarkerWriter;
   readonly crc32c: Crc32c;
   /** Content of a compressed batch, bounded; see protocol's compression. */
   readonly decompress: Decompress;

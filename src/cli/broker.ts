@@ -12,6 +12,7 @@ import type { RecoveredOpening } from "../partition/recovered-opening.ts";
 import type { KafkaServer } from "../server/kafka-server.ts";
 import type { LocalStorage } from "../storage/local-storage.ts";
 import type { Wal } from "../storage/wal/wal.ts";
+import type { TransactionCoordinator } from "../transaction/transaction-coordinator.ts";
 import type { World } from "./world.ts";
 
 export interface BrokerParts {
@@ -24,6 +25,7 @@ export interface BrokerParts {
   readonly partitions: PartitionRegistry;
   readonly recovered: RecoveredOpening;
   readonly groups: GroupCoordinator;
+  readonly transactions: TransactionCoordinator;
   readonly waiters: FetchWaiters;
   readonly server: KafkaServer;
   readonly http: HttpServer | undefined;
@@ -70,13 +72,14 @@ export class Broker {
 
   /** Serves, and says so in one line; what recovery found is opened in the background. */
   async start(facts: StartFacts): Promise<void> {
-    const { config, world, store, metadata, storage, recovered, groups, server, http, handlers } = this.parts;
+    const { config, world, store, metadata, storage, recovered, groups, transactions, server, http, handlers } = this.parts;
     this.missingWalIds = facts.missingWalIds;
     for (const id of storage.getRecoveredStreams()) {
       if (metadata.image.getTopicById(id.topicId) === undefined) storage.dropRecovered(id);
     }
     server.startServing(handlers);
     groups.loadOwned();
+    transactions.loadOwned();
     world.logger.info("broker.started", `Weir ${facts.version} serves`, {
       version: facts.version,
       readyMs: Math.round(world.clock.monotonicMs() - facts.startedMs),
@@ -93,8 +96,11 @@ export class Broker {
       ringBytes: config.ringCapacityBytes,
       recovering: storage.getRecoveredStreams().length,
     });
-    // Groups of which nothing but a tail was there are found once that is open.
-    recovered.run(storage.getRecoveredStreams()).then(() => groups.loadOwned(), world.onBug);
+    // Groups and transactions of which nothing but a tail was there are found once that is open.
+    recovered.run(storage.getRecoveredStreams()).then(() => {
+      groups.loadOwned();
+      transactions.loadOwned();
+    }, world.onBug);
   }
 
   /** Why clients are not served well now; empty when they are. */
@@ -122,7 +128,7 @@ export class Broker {
    */
   async drain(reason: string, deadlineMs: number): Promise<boolean> {
     this.isDraining = true;
-    const { world, server, storage, partitions, recovered, groups, waiters, metadata, store, http } = this.parts;
+    const { world, server, storage, partitions, recovered, groups, transactions, waiters, metadata, store, http } = this.parts;
     const startedMs = world.clock.monotonicMs();
     world.logger.info("broker.draining", `${reason}: no new connections, requests end, the tail is uploaded`, {
       deadlineMs,
@@ -137,6 +143,7 @@ export class Broker {
     const work = async (): Promise<"done"> => {
       // Members that wait for a rebalance would hold up the drain: they are told to look for another coordinator.
       groups.close();
+      transactions.close();
       const answered = server.drain(deadlineMs * REQUESTS_SHARE);
       waiters.drain();
       await answered;

@@ -17,7 +17,7 @@ import type { Config, ListenerConfig } from "../config/config.ts";
 import type { HttpServer } from "../console/http-server.ts";
 import type { BrokerMetadata } from "../controller/broker-metadata.ts";
 import { type OpenClusterOptions, type OpenedCluster, openClusterMetadata } from "../controller/open-cluster-metadata.ts";
-import { GroupCoordinator } from "../group/group-coordinator.ts";
+import { GROUPS_TOPIC, GroupCoordinator } from "../group/group-coordinator.ts";
 import { type FoundClusterId, findClusterId } from "../metadata/cluster-id.ts";
 import type { ImageView } from "../metadata/cluster-metadata.ts";
 import type { ObjectStore } from "../objectstore/object-store.ts";
@@ -29,6 +29,7 @@ import { FetchWaiters } from "../partition/fetch-waiters.ts";
 import { PartitionRegistry } from "../partition/partition-registry.ts";
 import { RecoveredOpening } from "../partition/recovered-opening.ts";
 import { TopicRulesCache } from "../partition/topic-rules.ts";
+import type { TransactionGate, TransactionMarker } from "../partition/transaction-ports.ts";
 import { decompress } from "../protocol/compression.ts";
 import { KafkaServer } from "../server/kafka-server.ts";
 import { LocalStorage } from "../storage/local-storage.ts";
@@ -39,6 +40,8 @@ import { formatWal, openWal } from "../storage/wal/open-wal.ts";
 import type { OpenedWal } from "../storage/wal/wal.ts";
 import type { WalDevice } from "../storage/wal/wal-device.ts";
 import type { WalHeader } from "../storage/wal/wal-format.ts";
+import { LocalMarkerWriter } from "../transaction/local-marker-writer.ts";
+import { TransactionCoordinator } from "../transaction/transaction-coordinator.ts";
 import { Broker, type BrokerParts } from "./broker.ts";
 import { refuseLivingPeer } from "./peer-check.ts";
 import { StorePatience } from "./store-patience.ts";
@@ -307,7 +310,15 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
     decompress: ((codec, bytes, start, end, maxBytes) =>
       decompress(codec, bytes.subarray(start, end), maxBytes, world.blockCodecs)) satisfies Decompress,
   };
-  const groups = new GroupCoordinator(shared);
+  // The coordinators need each other: offsets in transactions ask the one, ends of transactions go to the other.
+  const gate: TransactionGate = { verify: (request) => transactions.verify(request) };
+  const groups = new GroupCoordinator({ ...shared, gate });
+  const offsetMarkers = {
+    topicName: GROUPS_TOPIC,
+    writeMarker: (partition: number, marker: TransactionMarker) => groups.writeMarker(partition, marker),
+  };
+  const markers = new LocalMarkerWriter({ ...shared, groups: offsetMarkers });
+  const transactions: TransactionCoordinator = new TransactionCoordinator({ ...shared, markers });
   const recoveredOpening = new RecoveredOpening({
     ...world,
     metadata,
@@ -315,7 +326,7 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
     drop: (id) => storage.dropRecovered(id),
   });
   const waiters = new FetchWaiters(world.clock);
-  const services: ApiServices = { ...shared, groups, waiters };
+  const services: ApiServices = { ...shared, groups, transactions, gate, markers, waiters };
   metadata.onChange(() => {
     // A header write that fails shows in the WAL's own state; the next change notes a newer slot.
     wal.noteMetadataSlot(metadata.image.slot, hashText(metadata.image.hash)).catch(() => {});
@@ -330,6 +341,7 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
     partitions,
     recovered: recoveredOpening,
     groups,
+    transactions,
     waiters,
     server,
     http,

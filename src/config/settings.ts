@@ -46,6 +46,21 @@ export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
   "transaction.partition.verification.enable": used(
     "Whether a producer's first batch of a transaction in a partition is verified with the coordinator; Produce 12 and above always asks.",
   ),
+  "transaction.max.timeout.ms": used("Longest timeout that a producer may ask for its transactions."),
+  "transaction.abort.timed.out.transaction.cleanup.interval.ms": used(
+    "How often transactions are looked through for those whose time is up.",
+  ),
+  "transaction.remove.expired.transaction.cleanup.interval.ms": used(
+    "How often transactional ids are looked through for those unused for too long.",
+  ),
+  "transactional.id.expiration.ms": used("How long a transactional id that nobody uses is remembered."),
+  "transaction.state.log.load.buffer.size": used("Bytes read at once while the transactions of a partition are loaded."),
+  "transaction.state.log.num.partitions": used("Partitions of __transaction_state when it is created."),
+  "transaction.state.log.replication.factor": used("Answered for __transaction_state, never acted on: the object store replicates."),
+  "transaction.state.log.min.isr": used("Answered as min.insync.replicas of __transaction_state; acts on nothing."),
+  "transaction.state.log.segment.bytes": used("Answered as segment.bytes of __transaction_state; acts on nothing."),
+  "transaction.two.phase.commit.enable": used("Whether producers may ask for transactions that never time out (InitProducerId 6)."),
+  "unstable.api.versions.enable": used("Serves InitProducerId 6, which 4.4 does not count as stable."),
   "add.partitions.to.txn.retry.backoff.ms": used(
     "Pause between questions to a coordinator that is just ending the producer's last transaction.",
   ),

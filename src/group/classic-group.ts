@@ -522,13 +522,15 @@ export class ClassicGroup implements GroupView {
   }
 
   /** Whether a commit may be taken. `generation` -1: from a client that is not a member. */
-  findCommitError(identity: MemberIdentity, generation: number): GroupError | undefined {
+  /** Producers of transactions need not say for whom they commit, and may commit while the members change (KIP-447). */
+  findCommitError(identity: MemberIdentity, generation: number, isTransactional = false): GroupError | undefined {
     if (generation < 0 && this.#state === "Empty") return undefined;
-    if (generation < 0 && identity.memberId === "" && identity.groupInstanceId === undefined) return "unknown-member";
+    const isNobody = generation < 0 && identity.memberId === "" && identity.groupInstanceId === undefined;
+    if (isNobody) return isTransactional ? undefined : "unknown-member";
     const error = this.findMemberError(identity);
     if (error !== undefined) return error;
     if (generation !== this.#generation) return "illegal-generation";
-    return this.#state === "CompletingRebalance" ? "rebalance-in-progress" : undefined;
+    return this.#state === "CompletingRebalance" && !isTransactional ? "rebalance-in-progress" : undefined;
   }
 
   // --- life ---

@@ -12,11 +12,11 @@
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import { randomUuidBytes } from "../base/random.ts";
-import { Trouble } from "../base/trouble.ts";
 import type { Decompress } from "../partition/batch-validation.ts";
-import { DecodeError } from "../protocol/codec-error.ts";
+import type { TransactionGate, TransactionMarker } from "../partition/transaction-ports.ts";
 import type { Crc32c } from "../protocol/record-batch.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
+import type { MarkerResult } from "../transaction/marker-writer.ts";
 import { ClassicGroup } from "./classic-group.ts";
 import type { GroupHost, GroupView, StoredGroup } from "./group-host.ts";
 import type { GroupMetrics } from "./group-metrics.ts";
@@ -44,11 +44,16 @@ import {
   type SyncAnswer,
   type SyncRequest,
   type TopicPartition,
+  type TransactionalCommitRequest,
 } from "./group-types.ts";
+import { loadToEnd } from "./load-to-end.ts";
 import { type ExpiryContext, findExpiredOffsets } from "./offset-expiry.ts";
 import { OffsetStore } from "./offset-store.ts";
+import { PendingOffsets } from "./pending-offsets.ts";
 import type { ShardLog } from "./shard-log.ts";
+import type { LogShard, ShardState } from "./shard-set.ts";
 import type { Timer, TimerQueue } from "./timer-queue.ts";
+import { type TransactionalCommitResult, TransactionalCommits } from "./transactional-commits.ts";
 
 export interface ShardSettings {
   readonly initialRebalanceDelayMs: number;
@@ -62,7 +67,10 @@ export interface ShardSettings {
 
 export interface ShardOptions {
   readonly partition: number;
+  readonly topicName: string;
   readonly topicId: string;
+  /** Asked before offsets of a transaction are taken. */
+  readonly gate: TransactionGate;
   readonly settings: ShardSettings;
   readonly clock: Clock;
   readonly random: Random;
@@ -75,16 +83,13 @@ export interface ShardOptions {
   maxBatchBytes(): number;
 }
 
-/** Between two looks at a log whose end is not readable yet. */
-const LOAD_RETRY_MS = 100;
-
-export type ShardState = "loading" | "active" | "closed";
-
-export class CoordinatorShard implements GroupHost {
+export class CoordinatorShard implements GroupHost, LogShard {
   readonly partition: number;
   readonly topicId: string;
   readonly timers: TimerQueue;
   readonly offsets = new OffsetStore();
+  readonly pending = new PendingOffsets();
+  readonly #transactional: TransactionalCommits;
   readonly #groups = new Map<string, ClassicGroup>();
   readonly #options: ShardOptions;
   readonly #log: ShardLog;
@@ -100,6 +105,14 @@ export class CoordinatorShard implements GroupHost {
     this.timers = options.timers;
     this.#options = options;
     this.#log = log;
+    this.#transactional = new TransactionalCommits({
+      ...options,
+      log,
+      offsetMetadataMaxBytes: options.settings.offsetMetadataMaxBytes,
+      findError: (request) => this.#findTransactionalError(request),
+      putPending: (producerId, groupId, at, committed) => this.#applyOffset(groupId, at, committed, producerId),
+      endTransaction: (producerId, isCommit) => this.#endTransaction(producerId, isCommit),
+    });
   }
 
   get state(): ShardState {
@@ -128,29 +141,17 @@ export class CoordinatorShard implements GroupHost {
   /** Ends when the shard is active or closed; does not reject. */
   async load(): Promise<void> {
     const { clock, logger, settings, decompress, partition } = this.#options;
-    const { log } = this.#log;
     const startedMs = clock.monotonicMs();
-    const endOffset = log.logEndOffset;
     const visitor = this.#visitor();
-    let at = log.logStartOffset;
-    while (at < endOffset && this.#state === "loading") {
-      try {
-        const { bytes, nextOffset } = await this.#log.read(at, settings.loadBufferBytes);
-        if (bytes.length > 0) {
-          replayBatches(bytes, at, decompress, visitor);
-          at = nextOffset;
-          continue;
-        }
-        logger.warn("group.load-waits", "the log of groups ends early; reading again", { partition, offset: at, endOffset });
-      } catch (error) {
-        if (this.#isClosed()) return;
-        if (!(error instanceof Trouble || error instanceof DecodeError)) throw error;
-        // What cannot be read is not absent: the groups stay "loading", visibly, until it can be.
-        const event = error instanceof DecodeError ? "group.load-failed" : "group.load-waits";
-        logger.warn(event, error.message, { partition, offset: at, endOffset });
-      }
-      await clock.sleep(LOAD_RETRY_MS);
-    }
+    const endOffset = await loadToEnd({
+      log: this.#log,
+      clock,
+      bufferBytes: settings.loadBufferBytes,
+      isClosed: () => this.#isClosed(),
+      replay: (bytes, fromOffset) => replayBatches(bytes, fromOffset, decompress, visitor),
+      onProblem: ({ isMalformed, message, offset, endOffset }) =>
+        logger.warn(isMalformed ? "group.load-failed" : "group.load-waits", message, { partition, offset, endOffset }),
+    });
     if (this.#isClosed()) return;
     this.#state = "active";
     for (const group of this.#groups.values()) {
@@ -175,7 +176,8 @@ export class CoordinatorShard implements GroupHost {
 
   #visitor(): RecordVisitor {
     return {
-      onOffset: (groupId, at, committed) => this.#applyOffset(groupId, at, committed),
+      onOffset: (groupId, at, committed, producerId) => this.#applyOffset(groupId, at, committed, producerId),
+      onMarker: (producerId, isCommit) => this.#endTransaction(producerId, isCommit),
       onGroup: (groupId, stored) => this.#applyStoredGroup(groupId, stored),
       onUnknown: (recordType) => {
         const { logger, partition } = this.#options;
@@ -184,14 +186,27 @@ export class CoordinatorShard implements GroupHost {
     };
   }
 
-  #applyOffset(groupId: string, at: TopicPartition, committed: CommittedOffset | undefined): void {
+  #applyOffset(groupId: string, at: TopicPartition, committed: CommittedOffset | undefined, producerId?: number): void {
     if (committed === undefined) {
       this.offsets.remove(groupId, at);
+      this.pending.clear(groupId, at);
       return;
     }
     // Offsets of a group that nobody ever joined: a group without a protocol type.
     this.#getOrCreate(groupId);
+    if (producerId !== undefined) {
+      this.pending.put(producerId, groupId, at, committed);
+      return;
+    }
     this.offsets.put(groupId, at, committed);
+    this.pending.outdate(groupId, at);
+  }
+
+  #endTransaction(producerId: number, isCommit: boolean): void {
+    for (const { groupId, at, committed } of this.pending.end(producerId, isCommit)) {
+      this.#getOrCreate(groupId);
+      this.offsets.put(groupId, at, committed);
+    }
   }
 
   #applyStoredGroup(groupId: string, stored: StoredGroup | undefined): void {
@@ -275,6 +290,31 @@ export class CoordinatorShard implements GroupHost {
     ).then((failure) => failure ?? results);
   }
 
+  // --- transactions ---
+
+  /** Offsets that count when the producer's transaction commits. Per offset: undefined when it is durable. */
+  commitTransactional(request: TransactionalCommitRequest): Promise<TransactionalCommitResult> {
+    const { promise, resolve } = this.#wait<TransactionalCommitResult>();
+    // Rejects when the log is closed, or storage has failed: the shard ends then.
+    this.#transactional.commit(request, resolve).catch(() => resolve("not-coordinator"));
+    return promise;
+  }
+
+  /** Rejects with a Trouble. */
+  writeMarker(marker: TransactionMarker): Promise<MarkerResult> {
+    return this.#transactional.writeMarker(marker);
+  }
+
+  #findTransactionalError(request: TransactionalCommitRequest): GroupError | undefined {
+    if (this.#isClosed()) return "not-coordinator";
+    const known = this.#groups.get(request.groupId);
+    if (known !== undefined) return known.findCommitError(request, request.generation, true);
+    if (request.generation < 0) return undefined;
+    return request.isNewClient ? "group-not-found" : "illegal-generation";
+  }
+
+  // --- reading and deleting ---
+
   /** Resolves with undefined when all that was committed so far is durable: what is read now may be told then. */
   whenDurable(): Promise<GroupError | undefined> {
     const { promise, resolve } = this.#wait<undefined>();
@@ -288,7 +328,8 @@ export class CoordinatorShard implements GroupHost {
     if (group === undefined) return Promise.resolve("group-not-found");
     if (group.state !== "Empty" && !group.usesConsumerProtocol) return Promise.resolve("non-empty-group");
     const results = partitions.map(({ topic }) => (group.isSubscribedTo(topic) ? ("subscribed-to-topic" as const) : undefined));
-    const gone = partitions.filter((at, index) => results[index] === undefined && this.offsets.get(groupId, at) !== undefined);
+    const isThere = (at: TopicPartition): boolean => this.offsets.get(groupId, at) !== undefined || this.pending.has(groupId, at);
+    const gone = partitions.filter((at, index) => results[index] === undefined && isThere(at));
     return this.#removeOffsets(gone.map((at) => [groupId, at])).then((failure) => failure ?? results);
   }
 
@@ -302,9 +343,10 @@ export class CoordinatorShard implements GroupHost {
   #removeGroup(group: ClassicGroup, why: string): Promise<GroupError | undefined> {
     const { groupId } = group;
     const offsets = Array.from(this.offsets.entries(groupId), ([at]) => at);
+    for (const at of this.pending.ofGroup(groupId)) if (this.offsets.get(groupId, at) === undefined) offsets.push(at);
     const records = [...offsets.map((at) => encodeOffsetTombstone(groupId, at)), encodeGroupTombstone(groupId)];
     return this.#write(records, () => {
-      for (const at of offsets) this.offsets.remove(groupId, at);
+      for (const at of offsets) this.#applyOffset(groupId, at, undefined);
       this.#groups.delete(groupId);
       group.end("unknown-member");
       this.#options.logger.info("group.deleted", why, { group: groupId, offsets: offsets.length });
@@ -316,7 +358,7 @@ export class CoordinatorShard implements GroupHost {
     return this.#write(
       gone.map(([groupId, at]) => encodeOffsetTombstone(groupId, at)),
       () => {
-        for (const [groupId, at] of gone) this.offsets.remove(groupId, at);
+        for (const [groupId, at] of gone) this.#applyOffset(groupId, at, undefined);
       },
     );
   }
@@ -325,14 +367,17 @@ export class CoordinatorShard implements GroupHost {
 
   /** Offsets whose time is up, and groups that have nothing left. */
   expire(): void {
-    const context: ExpiryContext = { nowMs: this.wallMs(), retentionMs: this.#options.settings.offsetsRetentionMs };
+    const nowMs = this.wallMs();
+    const retentionMs = this.#options.settings.offsetsRetentionMs;
     for (const group of [...this.#groups.values()]) {
+      const context: ExpiryContext = { nowMs, retentionMs, isPending: (at) => this.pending.has(group.groupId, at) };
       const { expired, isAll } = findExpiredOffsets(group, this.offsets.ofGroup(group.groupId), context);
       if (expired.length > 0) {
         this.#options.metrics.expiredOffsets.add(expired.length);
         void this.#removeOffsets(expired.map((at) => [group.groupId, at]));
       }
-      if (isAll && group.state === "Empty" && group.pendingJoinCount === 0) void this.#removeGroup(group, "empty, and without offsets");
+      const isUnused = isAll && group.state === "Empty" && group.pendingJoinCount === 0 && !this.pending.hasGroup(group.groupId);
+      if (isUnused) void this.#removeGroup(group, "empty, and without offsets");
     }
   }
 
@@ -342,11 +387,14 @@ export class CoordinatorShard implements GroupHost {
     for (const groupId of this.offsets.groupIds()) {
       for (const [at, committed] of this.offsets.entries(groupId)) if (isGone(at.topic, committed.topicId)) gone.push([groupId, at]);
     }
+    for (const { groupId, at, committed } of this.pending.all()) {
+      if (isGone(at.topic, committed.topicId) && this.offsets.get(groupId, at) === undefined) gone.push([groupId, at]);
+    }
     void this.#removeOffsets(gone);
   }
 
   /** Nothing is answered after it but "not-coordinator" (or what `error` says). */
-  close(error: GroupError): void {
+  close(error: GroupError = "not-coordinator"): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.#log.close();

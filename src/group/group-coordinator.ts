@@ -7,20 +7,20 @@
 import type { Clock, TimerHandle } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import type { Config } from "../config/config.ts";
-import type { ClusterMetadata, TopicView } from "../metadata/cluster-metadata.ts";
+import type { ClusterMetadata, NewTopic, TopicView } from "../metadata/cluster-metadata.ts";
 import type { Decompress } from "../partition/batch-validation.ts";
-import { PartitionLog } from "../partition/partition-log.ts";
 import type { PartitionRegistry } from "../partition/partition-registry.ts";
 import type { TopicRulesCache } from "../partition/topic-rules.ts";
+import type { TransactionGate, TransactionMarker } from "../partition/transaction-ports.ts";
 import { ZERO_UUID } from "../protocol/reader.ts";
 import type { Crc32c } from "../protocol/record-batch.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
+import type { MarkerResult } from "../transaction/marker-writer.ts";
 import { CoordinatorShard, type ShardSettings } from "./coordinator-shard.ts";
 import { describeGroup } from "./describe-group.ts";
 import { readLags } from "./group-lag.ts";
 import { declareGroupMetrics, type GroupMetrics } from "./group-metrics.ts";
-import { partitionOfGroup } from "./group-partition.ts";
 import {
   type CommitRequest,
   type CommittedOffset,
@@ -37,9 +37,12 @@ import {
   type SyncAnswer,
   type SyncRequest,
   type TopicPartition,
+  type TransactionalCommitRequest,
 } from "./group-types.ts";
-import { ShardLog } from "./shard-log.ts";
+import type { ShardLog } from "./shard-log.ts";
+import { ShardSet } from "./shard-set.ts";
 import { TimerQueue } from "./timer-queue.ts";
+import type { TransactionalCommitResult } from "./transactional-commits.ts";
 
 export const GROUPS_TOPIC = "__consumer_offsets";
 
@@ -55,10 +58,10 @@ export interface GroupCoordinatorOptions {
   readonly topicRules: TopicRulesCache;
   readonly crc32c: Crc32c;
   readonly decompress: Decompress;
+  /** Asked before offsets of a transaction are taken. */
+  readonly gate: TransactionGate;
 }
 
-/** Partitions whose groups are read at the same time: each holds a buffer of `offsets.load.buffer.size`. */
-const MAX_PARALLEL_LOADS = 4;
 const MINUTE_MS = 60_000;
 
 export interface TopicOffsetsWanted {
@@ -70,7 +73,14 @@ export interface TopicOffsetsWanted {
 
 export interface TopicOffsets {
   readonly topic: string;
-  readonly partitions: readonly { readonly partition: number; readonly committed: CommittedOffset | undefined }[];
+  readonly partitions: readonly FetchedOffset[];
+}
+
+export interface FetchedOffset {
+  readonly partition: number;
+  readonly committed: CommittedOffset | undefined;
+  /** A transaction is about to change it, and only stable offsets were asked for (KIP-447). */
+  readonly isUnstable: boolean;
 }
 
 export class GroupCoordinator {
@@ -78,18 +88,11 @@ export class GroupCoordinator {
   readonly #settings: ShardSettings;
   readonly #metrics: GroupMetrics;
   readonly #timers: TimerQueue;
-  readonly #shards = new Map<number, CoordinatorShard>();
-  readonly #opening = new Map<number, Promise<CoordinatorShard | GroupError>>();
-  readonly #loadQueue: (() => void)[] = [];
-  #runningLoads = 0;
-  #creation: Promise<TopicView | undefined> | undefined;
+  readonly #shards: ShardSet<CoordinatorShard>;
   #expiryTimer: TimerHandle | undefined;
-  /** The broker serves: partitions that come to it later are read as they come. */
-  #isServing = false;
-  #isClosed = false;
 
   constructor(options: GroupCoordinatorOptions) {
-    const { config, clock, metadata, metrics } = options;
+    const { config, clock, logger, metadata, metrics } = options;
     this.#options = options;
     this.#timers = new TimerQueue(clock);
     this.#settings = {
@@ -100,12 +103,24 @@ export class GroupCoordinator {
       offsetsRetentionMs: config.getNumber("offsets.retention.minutes") * MINUTE_MS,
       commitTimeoutMs: config.getNumber("offsets.commit.timeout.ms"),
     };
+    this.#shards = new ShardSet<CoordinatorShard>({
+      ...options,
+      topicName: GROUPS_TOPIC,
+      describeTopic: () => this.#describeTopic(),
+      createShard: (log, topic) => this.#createShard(log, topic),
+      onLoaded: (shard) => this.#removeOffsetsOfGoneTopics(shard),
+      onUnloaded: ({ partition, groupCount }, reason) =>
+        logger.warn("group.unloaded", `the groups of a partition are given up: ${reason}`, { partition, groups: groupCount }),
+      onOpenFailed: (partition, message) => logger.warn("group.open-failed", message, { partition }),
+      onTopicNotCreated: (message) => logger.warn("group.topic-not-created", message, { topic: GROUPS_TOPIC }),
+    });
     this.#metrics = declareGroupMetrics(metrics, {
       countGroups: (state) => this.#sum((shard) => countGroups(shard, state)),
       countMembers: () => this.#sum(countMembers),
       countOffsets: () => this.#sum((shard) => shard.offsets.count),
-      countLoading: () => this.#opening.size + this.#sum((shard) => (shard.state === "loading" ? 1 : 0)),
-      readLags: () => readLags(this.#shards.values(), options.metadata, options.partitions),
+      countPending: () => this.#sum((shard) => shard.pending.count),
+      countLoading: () => this.#shards.openingCount + this.#sum((shard) => (shard.state === "loading" ? 1 : 0)),
+      readLags: () => readLags(this.#shards.all(), options.metadata, options.partitions),
     });
     metadata.onChange((topicIds) => this.#onMetadataChange(topicIds));
     this.#scheduleExpiry();
@@ -114,24 +129,22 @@ export class GroupCoordinator {
   // --- whose group ---
 
   /** Node id of the group's coordinator. Creates the topic when it is not there yet. */
-  async findCoordinator(groupId: string): Promise<number | GroupError> {
-    const { metadata } = this.#options;
-    const topic = metadata.image.getTopic(GROUPS_TOPIC) ?? (await this.#createTopic());
-    if (topic === undefined) return "not-available";
-    const owner = metadata.image.getPartition(topic.topicId, partitionOfGroup(groupId, topic.partitionCount))?.ownerNodeId ?? -1;
-    return owner < 0 ? "not-available" : owner;
+  findCoordinator(groupId: string): Promise<number | GroupError> {
+    return this.#shards.findOwner(groupId);
   }
 
-  #createTopic(): Promise<TopicView | undefined> {
-    this.#creation ??= this.#askForTopic().finally(() => {
-      this.#creation = undefined;
-    });
-    return this.#creation;
+  /** The partition of __consumer_offsets that a group's offsets lie in; undefined while there is no such topic. */
+  partitionOf(groupId: string): number | undefined {
+    return this.#shards.partitionOf(groupId);
   }
 
-  async #askForTopic(): Promise<TopicView | undefined> {
-    const { config, metadata, logger } = this.#options;
-    const topic = {
+  #shardOf(groupId: string): Promise<CoordinatorShard | GroupError> {
+    return this.#shards.shardOf(groupId);
+  }
+
+  #describeTopic(): NewTopic {
+    const { config } = this.#options;
+    return {
       name: GROUPS_TOPIC,
       partitionCount: config.getNumber("offsets.topic.num.partitions"),
       replicationFactor: config.getNumber("offsets.topic.replication.factor"),
@@ -141,122 +154,36 @@ export class GroupCoordinator {
         ["segment.bytes", config.get("offsets.topic.segment.bytes")],
       ]),
     };
-    try {
-      await metadata.createTopics([topic], config.getNumber("request.timeout.ms"));
-    } catch (error) {
-      logger.warn("group.topic-not-created", (error as Error).message, { topic: GROUPS_TOPIC });
-    }
-    return metadata.image.getTopic(GROUPS_TOPIC);
   }
 
-  /** The active shard of the group, or why there is none. */
-  async #shardOf(groupId: string): Promise<CoordinatorShard | GroupError> {
-    const { metadata, config } = this.#options;
-    if (this.#isClosed) return "not-available";
-    const topic = metadata.image.getTopic(GROUPS_TOPIC);
-    if (topic === undefined) return "not-coordinator";
-    const partition = partitionOfGroup(groupId, topic.partitionCount);
-    if (metadata.image.getPartition(topic.topicId, partition)?.ownerNodeId !== config.nodeId) return "not-coordinator";
-    const known = this.#shards.get(partition);
-    if (known !== undefined && !known.isServing) this.#unload(known, "its partition log was closed");
-    const shard = this.#shards.get(partition) ?? (await this.#open(topic, partition));
-    if (!(shard instanceof CoordinatorShard)) return shard;
-    if (shard.state === "active") return shard;
-    return shard.state === "loading" ? "loading" : "not-coordinator";
-  }
-
-  #open(topic: TopicView, partition: number): Promise<CoordinatorShard | GroupError> {
-    const running = this.#opening.get(partition);
-    if (running !== undefined) return running;
-    const opening = this.#openLog(topic, partition).finally(() => this.#opening.delete(partition));
-    this.#opening.set(partition, opening);
-    return opening;
-  }
-
-  /** Resolves when the log is open; an empty one is active then, another one is being read. */
-  async #openLog(topic: TopicView, partition: number): Promise<CoordinatorShard | GroupError> {
-    const { partitions, storage, clock, random, logger, crc32c, decompress, topicRules } = this.#options;
-    try {
-      const log = await partitions.open(topic.topicId, partition);
-      if (!(log instanceof PartitionLog) || this.#isClosed) return "not-coordinator";
-      const shardLog = new ShardLog({ log, storage, wallMs: () => clock.wallMs(), onLost: (reason) => this.#unload(shard, reason) });
-      const shard: CoordinatorShard = new CoordinatorShard(
-        {
-          partition,
-          topicId: topic.topicId,
-          settings: this.#settings,
-          clock,
-          random,
-          timers: this.#timers,
-          logger,
-          metrics: this.#metrics,
-          crc32c,
-          decompress,
-          maxBatchBytes: () => topicRules.get(topic).maxMessageBytes,
-        },
-        shardLog,
-      );
-      this.#shards.set(partition, shard);
-      if (log.logEndOffset === log.logStartOffset) await shard.load();
-      else void this.#loadInTurn(shard);
-      return shard;
-    } catch (error) {
-      logger.warn("group.open-failed", (error as Error).message, { partition });
-      return "loading";
-    }
-  }
-
-  async #loadInTurn(shard: CoordinatorShard): Promise<void> {
-    if (this.#runningLoads >= MAX_PARALLEL_LOADS) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#loadQueue.push(resolve);
-      await promise;
-    } else this.#runningLoads += 1;
-    try {
-      await shard.load();
-      if (shard.state === "active") this.#removeOffsetsOfGoneTopics(shard);
-    } finally {
-      const next = this.#loadQueue.shift();
-      if (next === undefined) this.#runningLoads -= 1;
-      else next();
-    }
+  #createShard(log: ShardLog, topic: TopicView): CoordinatorShard {
+    const { topicRules } = this.#options;
+    return new CoordinatorShard(
+      {
+        ...this.#options,
+        partition: log.log.partition,
+        topicName: topic.name,
+        topicId: topic.topicId,
+        settings: this.#settings,
+        timers: this.#timers,
+        metrics: this.#metrics,
+        maxBatchBytes: () => topicRules.get(topic).maxMessageBytes,
+      },
+      log,
+    );
   }
 
   /** Reads the groups of all partitions that are this broker's and hold anything; requests are told to wait meanwhile. */
   loadOwned(): void {
-    const { metadata, config, partitions } = this.#options;
-    const topic = metadata.image.getTopic(GROUPS_TOPIC);
-    this.#isServing = true;
-    if (topic === undefined || this.#isClosed) return;
-    for (let partition = 0; partition < topic.partitionCount; partition++) {
-      if (this.#shards.has(partition) || this.#opening.has(partition)) continue;
-      const view = metadata.image.getPartition(topic.topicId, partition);
-      if (view?.ownerNodeId !== config.nodeId) continue;
-      const open = partitions.find(topic.topicId, partition);
-      const hasData = view.committedEndOffset > 0 || (open instanceof PartitionLog && open.logEndOffset > 0);
-      if (hasData) void this.#open(topic, partition);
-    }
-  }
-
-  #unload(shard: CoordinatorShard, reason: string): void {
-    if (this.#shards.get(shard.partition) !== shard) return;
-    this.#shards.delete(shard.partition);
-    this.#options.logger.warn("group.unloaded", `the groups of a partition are given up: ${reason}`, {
-      partition: shard.partition,
-      groups: shard.groupCount,
-    });
-    shard.close("not-coordinator");
+    this.#shards.loadOwned();
   }
 
   #onMetadataChange(topicIds: ReadonlySet<string>): void {
-    if (this.#isClosed) return;
-    for (const shard of [...this.#shards.values()]) if (!shard.isServing) this.#unload(shard, "its partition is no longer here");
+    if (this.#shards.isClosed) return;
     const { image } = this.#options.metadata;
-    const topic = image.getTopic(GROUPS_TOPIC);
-    if (this.#isServing && topic !== undefined && (topicIds.has("*") || topicIds.has(topic.topicId))) this.loadOwned();
     const isAnyGone = topicIds.has("*") || [...topicIds].some((topicId) => image.getTopicById(topicId) === undefined);
     if (!isAnyGone) return;
-    for (const shard of this.#shards.values()) if (shard.state === "active") this.#removeOffsetsOfGoneTopics(shard);
+    for (const shard of this.#shards.all()) if (shard.state === "active") this.#removeOffsetsOfGoneTopics(shard);
   }
 
   /** Topics that are deleted, also those of the same name that came after. */
@@ -271,18 +198,16 @@ export class GroupCoordinator {
   #scheduleExpiry(): void {
     const { clock, config } = this.#options;
     this.#expiryTimer = clock.schedule(config.getNumber("offsets.retention.check.interval.ms"), () => {
-      for (const shard of this.#shards.values()) if (shard.state === "active") shard.expire();
+      for (const shard of this.#shards.all()) if (shard.state === "active") shard.expire();
       this.#scheduleExpiry();
     });
   }
 
   /** Who waits is told to look for another coordinator; later requests are refused. */
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.#shards.isClosed) return;
     this.#expiryTimer?.cancel();
-    for (const shard of this.#shards.values()) shard.close("not-coordinator");
-    this.#shards.clear();
+    this.#shards.close();
     this.#timers.close();
   }
 
@@ -316,12 +241,31 @@ export class GroupCoordinator {
     return shard instanceof CoordinatorShard ? shard.commit(request, isNewClient) : shard;
   }
 
-  /** Durable offsets of the partitions wanted, or of all that the group has committed. */
-  async fetch(groupId: string, wanted: readonly TopicOffsetsWanted[] | undefined): Promise<GroupError | readonly TopicOffsets[]> {
+  /** Durable offsets of the partitions wanted, or of all that the group has committed. `requireStable`: KIP-447. */
+  async fetch(
+    groupId: string,
+    wanted: readonly TopicOffsetsWanted[] | undefined,
+    requireStable: boolean,
+  ): Promise<GroupError | readonly TopicOffsets[]> {
     const shard = await this.#shardOf(groupId);
     if (!(shard instanceof CoordinatorShard)) return shard;
-    const found = wanted === undefined ? allOffsets(shard, groupId) : wanted.map((topic) => pickOffsets(shard, groupId, topic));
+    const found =
+      wanted === undefined
+        ? allOffsets(shard, groupId, requireStable)
+        : wanted.map((topic) => pickOffsets(shard, groupId, topic, requireStable));
     return (await shard.whenDurable()) ?? found;
+  }
+
+  /** Offsets that count when the producer's transaction commits; answered when durable. */
+  async commitTransactional(request: TransactionalCommitRequest): Promise<TransactionalCommitResult> {
+    const shard = await this.#shardOf(request.groupId);
+    return shard instanceof CoordinatorShard ? shard.commitTransactional(request) : shard;
+  }
+
+  /** The end of a transaction in a partition of __consumer_offsets. Rejects with a Trouble. */
+  async writeMarker(partition: number, marker: TransactionMarker): Promise<MarkerResult> {
+    const shard = await this.#shards.shardAt(partition);
+    return shard instanceof CoordinatorShard ? shard.writeMarker(marker) : "not-owner";
   }
 
   async deleteOffsets(groupId: string, partitions: readonly TopicPartition[]): Promise<GroupError | readonly (GroupError | undefined)[]> {
@@ -345,10 +289,10 @@ export class GroupCoordinator {
 
   /** All groups of this broker. */
   list(): readonly ListedGroup[] | GroupError {
-    if (this.#isClosed) return "not-available";
-    if (this.#opening.size > 0) return "loading";
+    if (this.#shards.isClosed) return "not-available";
+    if (this.#shards.openingCount > 0) return "loading";
     const listed: ListedGroup[] = [];
-    for (const shard of this.#shards.values()) {
+    for (const shard of this.#shards.all()) {
       if (shard.state === "loading") return "loading";
       for (const { groupId, protocolType = "", state } of shard.groups()) listed.push({ groupId, protocolType, state });
     }
@@ -357,7 +301,7 @@ export class GroupCoordinator {
 
   #sum(count: (shard: CoordinatorShard) => number): number {
     let sum = 0;
-    for (const shard of this.#shards.values()) sum += count(shard);
+    for (const shard of this.#shards.all()) sum += count(shard);
     return sum;
   }
 }
@@ -374,21 +318,30 @@ function countMembers(shard: CoordinatorShard): number {
   return count;
 }
 
-function allOffsets(shard: CoordinatorShard, groupId: string): TopicOffsets[] {
+function allOffsets(shard: CoordinatorShard, groupId: string, requireStable: boolean): TopicOffsets[] {
   return Array.from(shard.offsets.ofGroup(groupId), ([topic, partitions]) => ({
     topic,
-    partitions: Array.from(partitions, ([partition, committed]) => ({ partition, committed })),
+    partitions: Array.from(partitions, ([partition, committed]) => {
+      const isUnstable = requireStable && shard.pending.has(groupId, { topic, partition });
+      return { partition, committed: isUnstable ? undefined : committed, isUnstable };
+    }),
   }));
 }
 
-function pickOffsets(shard: CoordinatorShard, groupId: string, { topic, topicId, partitions }: TopicOffsetsWanted): TopicOffsets {
+function pickOffsets(
+  shard: CoordinatorShard,
+  groupId: string,
+  { topic, topicId, partitions }: TopicOffsetsWanted,
+  requireStable: boolean,
+): TopicOffsets {
   return {
     topic,
     partitions: partitions.map((partition) => {
+      const isUnstable = requireStable && shard.pending.has(groupId, { topic, partition });
       const committed = shard.offsets.get(groupId, { topic, partition });
       const isOfAnother =
         committed !== undefined && topicId !== ZERO_UUID && committed.topicId !== ZERO_UUID && committed.topicId !== topicId;
-      return { partition, committed: isOfAnother ? undefined : committed };
+      return { partition, committed: isOfAnother || isUnstable ? undefined : committed, isUnstable };
     }),
   };
 }

@@ -15,6 +15,7 @@ export interface GroupCounts {
   countGroups(state: GroupState): number;
   countMembers(): number;
   countOffsets(): number;
+  countPending(): number;
   countLoading(): number;
   /** At most LAG_SERIES_MAX of them are asked for. */
   readLags(): Iterable<GroupLag>;
@@ -31,6 +32,9 @@ export function declareGroupMetrics(metrics: Metrics, counts: GroupCounts): Grou
   }
   metrics.observedGauge("weir_group_members", "Members of the groups coordinated here.", () => counts.countMembers());
   metrics.observedGauge("weir_group_offsets", "Committed offsets kept for the groups coordinated here.", () => counts.countOffsets());
+  metrics.observedGauge("weir_group_offsets_pending", "Partitions whose committed offset waits for a transaction to end.", () =>
+    counts.countPending(),
+  );
   metrics.observedGauge("weir_group_partitions_loading", "Partitions of __consumer_offsets that are being read.", () =>
     counts.countLoading(),
   );

@@ -3,8 +3,9 @@
  * expiry) and GroupMetadata (key type 2, value version 3), as Kafka 4.4 writes them; a null value is a tombstone. Older versions are read.
  */
 import { copyBytes } from "../base/copy-bytes.ts";
-import { CODEC_MASK, CODEC_NONE, CONTROL_BIT, viewOf } from "../partition/batch-layout.ts";
+import { CODEC_MASK, CODEC_NONE, CONTROL_BIT, TRANSACTIONAL_BIT, viewOf } from "../partition/batch-layout.ts";
 import type { CheckedBatch, Decompress } from "../partition/batch-validation.ts";
+import { readMarker } from "../partition/control-batch.ts";
 import { forEachBatch } from "../partition/partition-log.ts";
 import { decodeRecordKey, decodeRecordValue, encodeRecordKey, encodeRecordValue, recordTypeOf } from "../protocol/coordinator-record.ts";
 import {
@@ -127,20 +128,42 @@ export function buildBatches(
   return batches;
 }
 
-function buildOne(records: readonly GroupRecord[], nowMs: number, crc32c: Crc32c): CheckedBatch {
+/** Who sends offsets within a transaction. */
+export interface TransactionalProducer {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+}
+
+/** One batch of a transaction, without sequences: a coordinator wrote it. Undefined when it would be too large. */
+export function buildTransactionalBatch(
+  records: readonly GroupRecord[],
+  producer: TransactionalProducer,
+  nowMs: number,
+  maxBatchBytes: number,
+  crc32c: Crc32c,
+): CheckedBatch | undefined {
+  const batch = buildOne(records, nowMs, crc32c, producer);
+  return batch.bytes.length > maxBatchBytes ? undefined : batch;
+}
+
+function buildOne(records: readonly GroupRecord[], nowMs: number, crc32c: Crc32c, producer?: TransactionalProducer): CheckedBatch {
   const timestamp = BigInt(nowMs);
-  const bytes = buildBatch({ records: records.map(({ key, value }) => ({ timestamp, key, value })) }, crc32c);
+  const sender =
+    producer === undefined
+      ? {}
+      : { producerId: BigInt(producer.producerId), producerEpoch: producer.producerEpoch, baseSequence: -1, transactional: true };
+  const bytes = buildBatch({ records: records.map(({ key, value }) => ({ timestamp, key, value })), ...sender }, crc32c);
   return {
     kind: "checked",
     bytes,
     view: viewOf(bytes),
     recordCount: records.length,
     maxTimestampMs: nowMs,
-    producerId: -1,
-    producerEpoch: -1,
+    producerId: producer?.producerId ?? -1,
+    producerEpoch: producer?.producerEpoch ?? -1,
     baseSequence: -1,
     lastSequence: -1,
-    isTransactional: false,
+    isTransactional: producer !== undefined,
     logAppendTimeMs: -1,
   };
 }
@@ -148,7 +171,10 @@ function buildOne(records: readonly GroupRecord[], nowMs: number, crc32c: Crc32c
 // --- replay ---
 
 export interface RecordVisitor {
-  onOffset(group: string, at: TopicPartition, committed: CommittedOffset | undefined): void;
+  /** `producerId`: of the transaction that the offset is part of; undefined outside of one. */
+  onOffset(group: string, at: TopicPartition, committed: CommittedOffset | undefined, producerId: number | undefined): void;
+  /** The producer's transaction has ended. */
+  onMarker(producerId: number, isCommit: boolean): void;
   /** undefined: deleted. */
   onGroup(groupId: string, stored: StoredGroup | undefined): void;
   /** A record of another kind of group, or of a Kafka to come: left alone. */
@@ -160,28 +186,35 @@ const MAX_DECOMPRESSED_BYTES = 128 * 1024 * 1024;
 
 /** Every record of whole batches, in order; those below `fromOffset` are left out. DecodeError when a record is not in Kafka's format. */
 export function replayBatches(bytes: Uint8Array, fromOffset: number, decompress: Decompress, visitor: RecordVisitor): void {
-  forEachBatch(bytes, viewOf(bytes), (batch) => {
-    if (batch.lastOffset < fromOffset || (batch.attributes & CONTROL_BIT) !== 0 || batch.recordCount === 0) return;
+  const view = viewOf(bytes);
+  forEachBatch(bytes, view, (batch) => {
+    if (batch.lastOffset < fromOffset || batch.recordCount === 0) return;
+    if ((batch.attributes & CONTROL_BIT) !== 0) {
+      const marker = readMarker(bytes, view, batch);
+      if (marker !== undefined) visitor.onMarker(batch.producerId, marker.isCommit);
+      return;
+    }
+    const producerId = (batch.attributes & TRANSACTIONAL_BIT) === 0 ? undefined : batch.producerId;
     const codec = batch.attributes & CODEC_MASK;
     const expand =
       codec === CODEC_NONE
         ? undefined
         : (_: number, payload: Uint8Array) => decompress(codec, payload, 0, payload.length, MAX_DECOMPRESSED_BYTES);
     for (const record of iterateRecords(bytes, batch.start, expand)) {
-      if (Number(record.offset) >= fromOffset) replayRecord(record, visitor);
+      if (Number(record.offset) >= fromOffset) replayRecord(record, producerId, visitor);
     }
   });
 }
 
-function replayRecord({ key, value }: DecodedRecord, visitor: RecordVisitor): void {
+function replayRecord({ key, value }: DecodedRecord, producerId: number | undefined, visitor: RecordVisitor): void {
   if (key === null) return;
   const type = recordTypeOf(key);
   switch (type) {
     case legacyOffsetCommitRecord.type:
-      visitOffset(decodeRecordKey(legacyOffsetCommitRecord, key), value, visitor);
+      visitOffset(decodeRecordKey(legacyOffsetCommitRecord, key), value, producerId, visitor);
       return;
     case offsetCommitRecord.type:
-      visitOffset(decodeRecordKey(offsetCommitRecord, key), value, visitor);
+      visitOffset(decodeRecordKey(offsetCommitRecord, key), value, producerId, visitor);
       return;
     case groupMetadataRecord.type: {
       const { group } = decodeRecordKey(groupMetadataRecord, key);
@@ -193,21 +226,27 @@ function replayRecord({ key, value }: DecodedRecord, visitor: RecordVisitor): vo
   }
 }
 
-function visitOffset({ group, topic, partition }: OffsetCommitKey, value: Uint8Array | null, visitor: RecordVisitor): void {
+function visitOffset(
+  { group, topic, partition }: OffsetCommitKey,
+  value: Uint8Array | null,
+  producerId: number | undefined,
+  visitor: RecordVisitor,
+): void {
   const at = { topic, partition };
   if (value === null) {
-    visitor.onOffset(group, at, undefined);
+    visitor.onOffset(group, at, undefined, producerId);
     return;
   }
   const { offset, leaderEpoch, metadata, commitTimestamp, expireTimestamp, topicId } = decodeRecordValue(offsetCommitRecord, value);
-  visitor.onOffset(group, at, {
+  const committed = {
     topicId,
     offset,
     leaderEpoch,
     metadata,
     commitTimestampMs: Number(commitTimestamp),
     expireTimestampMs: expireTimestamp === -1n ? undefined : expireTimestamp,
-  });
+  };
+  visitor.onOffset(group, at, committed, producerId);
 }
 
 function toStoredGroup(value: GroupMetadataValue): StoredGroup {

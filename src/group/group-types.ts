@@ -20,7 +20,16 @@ export type GroupError =
   | "subscribed-to-topic"
   | "metadata-too-large"
   /** A state of the group does not fit into one batch of __consumer_offsets. */
-  | "record-too-large";
+  | "record-too-large"
+  /** Offsets in a transaction: a later producer has the transactional id. */
+  | "stale-producer-epoch"
+  /** Offsets in a transaction: it ended while they were on their way. */
+  | "invalid-transaction-state";
+
+/** The transaction coordinator says no, in Kafka's code. */
+export interface TransactionRefusal {
+  readonly gateCode: number;
+}
 
 export type GroupState = "Empty" | "PreparingRebalance" | "CompletingRebalance" | "Stable" | "Dead";
 
@@ -143,6 +152,23 @@ export interface CommitRequest extends MemberIdentity {
   readonly generation: number;
   /** Milliseconds from now; undefined: the broker's retention. */
   readonly retentionMs: bigint | undefined;
+  readonly offsets: readonly OffsetToCommit[];
+}
+
+/** Offsets that count when the producer's transaction commits. */
+export interface TransactionalCommitRequest extends MemberIdentity {
+  readonly groupId: string;
+  /** -1: not a member's commit. */
+  readonly generation: number;
+  readonly transactionalId: string;
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  /** The request itself adds the partition of the offsets to the transaction (TxnOffsetCommit v5, transaction.version 2). */
+  readonly addsPartition: boolean;
+  /** False: the transaction coordinator is not asked (`transaction.partition.verification.enable`). */
+  readonly isVerified: boolean;
+  /** Knows "group-not-found" (TxnOffsetCommit v6). */
+  readonly isNewClient: boolean;
   readonly offsets: readonly OffsetToCommit[];
 }
 

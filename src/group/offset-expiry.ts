@@ -10,6 +10,8 @@ export interface ExpiryContext {
   /** Wall clock, ms. */
   readonly nowMs: number;
   readonly retentionMs: number;
+  /** A transaction is about to replace the offset. */
+  isPending(at: TopicPartition): boolean;
 }
 
 export interface Expiry {
@@ -27,7 +29,8 @@ export function findExpiredOffsets(group: ClassicGroup, offsets: GroupOffsets, c
   for (const [topic, partitions] of offsets) {
     const isInUse = group.isSubscribedTo(topic);
     for (const [partition, committed] of partitions) {
-      if (!isInUse && isExpired(committed, startOf(committed), context)) expired.push({ topic, partition });
+      const at = { topic, partition };
+      if (!isInUse && isExpired(committed, startOf(committed), context) && !context.isPending(at)) expired.push(at);
       else isAll = false;
     }
   }

@@ -62,6 +62,34 @@ export class ShardLog {
     this.#appendWaiting();
   }
 
+  /**
+   * For an append that may be refused, whose outcome must be known in the same moment: `write` runs when nothing that was given before waits for room any more
+   * and there is room for it. Undefined when the log is closed first. Rejects with a Trouble when there is no room for ever, or storage has failed.
+   */
+  async appendInTurn<Outcome>(sizeBytes: number, write: (reservation: Reservation) => Outcome): Promise<Outcome | undefined> {
+    const { storage } = this.#options;
+    for (;;) {
+      if (this.isClosed) return undefined;
+      const isFree = this.#waiting.length === 0 && !this.#isReserving;
+      const reservation = isFree ? storage.tryReserve(sizeBytes, 1) : undefined;
+      if (reservation !== undefined) {
+        try {
+          return write(reservation);
+        } finally {
+          reservation.release();
+        }
+      }
+      // Whoever waits for room waits first come first served: when this turn comes, the others have had theirs.
+      (await storage.reserve(sizeBytes, 1, this.#closing.signal)).release();
+    }
+  }
+
+  /** Counts what `appendInTurn` has just written: `done` runs when it is durable. */
+  noteAppended(done: () => void): void {
+    this.#givenCount += 1;
+    this.#settleWhenDurable(done);
+  }
+
   /** Calls `callback` when everything appended so far is durable: at once when nothing is pending, never after `close`. */
   whenDurable(callback: () => void): void {
     if (this.isClosed) return;
@@ -111,16 +139,20 @@ export class ShardLog {
       this.#lose(`the partition log answers ${outcome.kind}`);
       return;
     }
+    this.#settleWhenDurable(next.done);
+  }
+
+  #settleWhenDurable(done: (() => void) | undefined): void {
     this.#options.storage.whenDurable().then(
-      () => this.#settle(next),
+      () => this.#settle(done),
       (error: Error) => this.#lose(error.message),
     );
   }
 
-  #settle(settled: WaitingBatch): void {
+  #settle(done: (() => void) | undefined): void {
     if (this.isClosed) return;
     this.#durableCount += 1;
-    settled.done?.();
+    done?.();
     for (let first = this.#durableWaiters[0]; first !== undefined && first.count <= this.#durableCount; first = this.#durableWaiters[0]) {
       this.#durableWaiters.shift();
       first.callback();

@@ -10,4 +10,7 @@ export interface SupportedFeature {
   readonly max: number;
 }
 
-export const SUPPORTED_FEATURES: readonly SupportedFeature[] = [{ name: "metadata.version", min: 7, max: 33 }];
+export const SUPPORTED_FEATURES: readonly SupportedFeature[] = [
+  { name: "metadata.version", min: 7, max: 33 },
+  { name: "transaction.version", min: 0, max: 2 },
+];

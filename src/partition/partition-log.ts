@@ -45,6 +45,8 @@ const NOT_OWNER = { kind: "not-owner" } as const;
 const STALE_EPOCH = { kind: "stale-epoch" } as const;
 const COORDINATOR_FENCED = { kind: "coordinator-fenced" } as const;
 
+const MAX_EPOCH = 32_767;
+
 export interface VerificationStart {
   readonly producerId: number;
   readonly producerEpoch: number;
@@ -266,14 +268,17 @@ export class PartitionLog implements CheckpointSource, MarkerLog {
 
   /**
    * Ends a producer's transaction here. Epochs as ProducerAppendInfo checks them: with transaction.version 2 the marker's epoch is above that of the
-   * transaction's batches, before it is not below.
+   * transaction's batches (but for the last epoch there is), before it is not below.
    */
   appendMarker(marker: TransactionMarker, reservation: Reservation, nowMs: number): MarkerOutcome {
     if (!this.#isServing) return NOT_OWNER;
     const { producerId, producerEpoch } = marker;
     const entry = this.#producers.get(producerId);
     const lastEpoch = entry?.epoch ?? -1;
-    if (marker.transactionVersion >= 2 ? producerEpoch <= lastEpoch : producerEpoch < lastEpoch) return STALE_EPOCH;
+    if (producerEpoch < lastEpoch) return STALE_EPOCH;
+    // The same epoch with nothing open is a marker that comes again, after a crash of its coordinator: it ends nothing a second time.
+    const isRepeated = entry?.transactionFirstOffset === NO_OFFSET || producerEpoch === MAX_EPOCH;
+    if (marker.transactionVersion >= 2 && producerEpoch === lastEpoch && !isRepeated) return STALE_EPOCH;
     if (entry !== undefined && entry.coordinatorEpoch > marker.coordinatorEpoch) return COORDINATOR_FENCED;
     const bytes = makeMarker(marker, nowMs, this.#isLogAppendTime(), this.#crc32c);
     const offset = this.stream.nextOffset;

@@ -16,7 +16,8 @@ import type { TopicPartition } from "./transaction-types.ts";
 /** The group coordinator, for markers in its own topic. */
 export interface OffsetMarkers {
   readonly topicName: string;
-  writeMarker(partition: number, marker: TransactionMarker, signal: AbortSignal): Promise<MarkerResult>;
+  /** Rejects with a Trouble. */
+  writeMarker(partition: number, marker: TransactionMarker): Promise<MarkerResult>;
 }
 
 export interface LocalMarkerWriterOptions {
@@ -48,7 +49,7 @@ export class LocalMarkerWriter implements MarkerWriter {
     if (topicId === undefined || view === undefined) return "gone";
     if (view.ownerNodeId !== config.nodeId) return "not-owner";
     try {
-      if (topic === groups.topicName) return await groups.writeMarker(partition, marker, signal);
+      if (topic === groups.topicName) return await groups.writeMarker(partition, marker);
       const outcome = await this.#append(marker, topicId, partition, signal);
       if (outcome.kind !== "appended") return outcome.kind;
       await storage.whenDurable();

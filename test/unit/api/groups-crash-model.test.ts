@@ -53,7 +53,7 @@ function crash(h: ApiHarness): ApiHarness {
 
 async function read(h: ApiHarness, group: string, partition: number): Promise<CommittedOffset | undefined | "refused"> {
   const { topicId } = h.metadata.topics.get("t")!;
-  const found = await h.services.groups.fetch(group, [{ topic: "t", topicId, partitions: [partition] }]);
+  const found = await h.services.groups.fetch(group, [{ topic: "t", topicId, partitions: [partition] }], false);
   return typeof found === "string" ? "refused" : found[0]?.partitions[0]?.committed;
 }
 

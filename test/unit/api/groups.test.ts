@@ -131,12 +131,13 @@ describe("FindCoordinator", () => {
     expect(h.storage.opens).toBe(0);
   });
 
-  test("transactional ids are refused for good, share keys as by a Kafka without share groups", async () => {
+  test("transactional ids have a coordinator too, share keys none, as in a Kafka without share groups", async () => {
     const h = new ApiHarness();
     const find = async (keyType: number) =>
       (await h.callOverWire<FindCoordinatorResponse>(KEYS.find, newFindCoordinatorRequest({ keyType, coordinatorKeys: ["x"] }), 6))
         .coordinators[0]?.errorCode;
-    expect(await find(1)).toBe(ErrorCodes.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    expect(await find(1)).toBe(ErrorCodes.NONE);
+    expect(h.metadata.image.getTopic("__transaction_state")).toMatchObject({ partitionCount: 50 });
     expect(await find(2)).toBe(ErrorCodes.INVALID_REQUEST);
   });
 

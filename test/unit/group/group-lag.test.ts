@@ -56,7 +56,8 @@ test("the exposed lags have a limit, vanish with their group, and escape what cl
   const metrics = new PrometheusMetrics();
   let lags: readonly GroupLag[] = [{ groupId: 'a"\n', topic: "t", partition: 3, lag: 5 }];
   const count = (): number => 0;
-  const counts = { countGroups: count, countMembers: count, countLoading: count, countOffsets: () => lags.length, readLags: () => lags };
+  const unused = { countGroups: count, countMembers: count, countLoading: count, countPending: count };
+  const counts = { ...unused, countOffsets: () => lags.length, readLags: () => lags };
   declareGroupMetrics(metrics, counts);
   expect(await metrics.render()).toContain('kafka_consumergroup_lag{consumergroup="a\\"\\n",topic="t",partition="3"} 5\n');
   lags = Array.from({ length: LAG_SERIES_MAX + 7 }, (_, partition) => ({ groupId: "g", topic: "t", partition, lag: 1 }));

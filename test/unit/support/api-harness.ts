@@ -3,13 +3,15 @@ import type { ApiHandler, ConnectionView, RequestContext } from "../../../src/ap
 import { createApiHandlers } from "../../../src/api/registry.ts";
 import type { ApiServices } from "../../../src/api/services.ts";
 import { POISON_BYTE } from "../../../src/base/buffer-pool.ts";
-import { GroupCoordinator } from "../../../src/group/group-coordinator.ts";
+import { GROUPS_TOPIC, GroupCoordinator } from "../../../src/group/group-coordinator.ts";
 import { FetchWaiters } from "../../../src/partition/fetch-waiters.ts";
 import { PartitionRegistry } from "../../../src/partition/partition-registry.ts";
 import { TopicRulesCache } from "../../../src/partition/topic-rules.ts";
-import type { TransactionGate } from "../../../src/partition/transaction-ports.ts";
+import type { TransactionGate, TransactionMarker } from "../../../src/partition/transaction-ports.ts";
 import { Reader } from "../../../src/protocol/reader.ts";
 import { Writer } from "../../../src/protocol/writer.ts";
+import { LocalMarkerWriter } from "../../../src/transaction/local-marker-writer.ts";
+import { TransactionCoordinator } from "../../../src/transaction/transaction-coordinator.ts";
 import { fakeConfig } from "./fake-config.ts";
 import { FakeMetadata } from "./fake-metadata.ts";
 import { FakeStorage } from "./fake-storage.ts";
@@ -56,8 +58,15 @@ export class ApiHarness {
       crc32c: tableCrc32c,
       decompress: decompressForTest,
     };
-    const services = { ...shared, waiters: this.waiters, groups: new GroupCoordinator(shared) };
-    this.services = transactions === undefined ? services : { ...services, transactions };
+    const gate: TransactionGate = transactions ?? { verify: (request) => coordinator.verify(request) };
+    const groups = new GroupCoordinator({ ...shared, gate });
+    const offsetMarkers = {
+      topicName: GROUPS_TOPIC,
+      writeMarker: (partition: number, marker: TransactionMarker) => groups.writeMarker(partition, marker),
+    };
+    const markers = new LocalMarkerWriter({ ...shared, groups: offsetMarkers });
+    const coordinator: TransactionCoordinator = new TransactionCoordinator({ ...shared, markers });
+    this.services = { ...shared, waiters: this.waiters, groups, transactions: coordinator, gate, markers };
     this.handlers = new Map(createApiHandlers(this.services).map((handler) => [handler.api.key, handler]));
     this.connection = {
       id: 1,
