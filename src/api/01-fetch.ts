@@ -29,6 +29,8 @@ import type { ApiServices } from "./services.ts";
 
 const NO_RECORDS = new Uint8Array(0);
 
+const UNKNOWN_PARTITION_CODES: readonly number[] = [ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION, ErrorCodes.UNKNOWN_TOPIC_ID];
+
 export class FetchHandler implements SerialHandler<FetchRequest, FetchResponse> {
   readonly kind = "serial";
   readonly api = fetchApi;
@@ -190,6 +192,8 @@ function describePartition(one: TargetRead, apiVersion: number, isReadCommitted:
     // Clients of v5 and below do not know KAFKA_STORAGE_ERROR and would not retry.
     const isUnknownToClient = errorCode === ErrorCodes.KAFKA_STORAGE_ERROR && apiVersion <= 5;
     data.errorCode = isUnknownToClient ? ErrorCodes.NOT_LEADER_OR_FOLLOWER : errorCode;
+    // As Kafka, which refuses these before it looks into a log.
+    if (UNKNOWN_PARTITION_CODES.includes(errorCode)) data.abortedTransactions = [];
     return data;
   }
   data.highWatermark = BigInt(log.highWatermark);

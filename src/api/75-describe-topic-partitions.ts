@@ -44,14 +44,14 @@ export class DescribeTopicPartitionsHandler implements SerialHandler<DescribeTop
     let left = Math.max(Math.min(maxLimit, request.responsePartitionLimit), 1);
     for (const name of names) {
       const first = cursor !== null && name === from ? cursor.partitionIndex : 0;
+      if (left === 0) {
+        response.nextCursor = newDescribeTopicPartitionsResponseCursor({ topicName: name, partitionIndex: first });
+        break;
+      }
       const topic = image.getTopic(name);
       if (topic === undefined) {
         if (!isAll) response.topics.push(describeUnknown(name));
         continue;
-      }
-      if (left === 0) {
-        response.nextCursor = newDescribeTopicPartitionsResponseCursor({ topicName: name, partitionIndex: first });
-        break;
       }
       const end = Math.min(topic.partitionCount, first + left);
       response.topics.push(describeTopic(image, topic, first, end));

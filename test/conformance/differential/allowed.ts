@@ -254,6 +254,17 @@ export const allowed: readonly Allowance[] = [
     permits: ({ weir, kafka }) => (weir as string[]).every((key) => (kafka as string[]).includes(key)),
   },
   {
+    id: "auto-creation-at-once",
+    reason: "a topic that Metadata makes is answered ready by Weir and as unknown by Kafka, whose client has to ask again (case M20)",
+    apis: ["Metadata"],
+    path: /^topics\[\]\./,
+    permits: ({ weirOwners, kafkaOwners, request }) =>
+      asNode(request).allowAutoTopicCreation === true &&
+      weirOwners.some((one) => one.errorCode === 0) &&
+      kafkaOwners.some((one) => one.errorCode === 3),
+    endsSequence: true,
+  },
+  {
     id: "order-of-features",
     reason: "Kafka gathers features in a hash map",
     apis: ["ApiVersions"],

@@ -34,7 +34,6 @@ export const damages = [
   "max-timestamp-high",
   "timestamp-future",
   "timestamp-past",
-  "timestamp-negative",
   "codec-5",
   "codec-7",
   "unused-attributes",
@@ -50,6 +49,7 @@ export const damages = [
   "key-length-negative",
   "header-count-negative",
   "trailing-bytes",
+  "tail-behind-batch",
   "two-batches",
   "producer-without-epoch",
   "epoch-without-producer",
@@ -58,7 +58,7 @@ export const damages = [
   "leader-epoch",
 ] as const;
 /** Faults after which the two servers are known to part (`allowed.ts`), and so rare. */
-export const rareDamages = ["offset-delta-gap", "offset-delta-start"] as const;
+export const rareDamages = ["offset-delta-gap", "offset-delta-start", "timestamp-negative"] as const;
 
 export type Damage = (typeof damages)[number] | (typeof rareDamages)[number] | "none";
 
@@ -192,6 +192,7 @@ export function encodeBatchSpec(spec: BatchSpec, producerId: bigint, nowMs: numb
   sealBatch(batch);
   if (spec.damage === "crc") batch.writeUInt32BE((batch.readUInt32BE(17) ^ 0x1010) >>> 0, 17);
   if (spec.damage === "cut") batch = batch.subarray(0, Math.max(13, batch.length - 9));
+  if (spec.damage === "tail-behind-batch") batch = Buffer.concat([batch, Buffer.alloc(9, 3)]);
   if (spec.damage === "two-batches") batch = Buffer.concat([batch, batch]);
   return batch;
 }

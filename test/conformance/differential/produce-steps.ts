@@ -157,7 +157,13 @@ const framing: readonly Damage[] = ["magic-0", "magic-1", "magic-3", "length-sho
 function keepKafkaTalking(writes: readonly PartitionWrite[], acks: number, choice: Choice): readonly PartitionWrite[] {
   const isBroken = (write: PartitionWrite) => write.raw !== undefined || framing.includes(write.batch.damage);
   const isNull = writes.some((write) => write.raw === "null");
-  const whole = writes.map((write) => (isNull && acks === 0 ? { ...write, raw: undefined } : write));
+  // Where the two servers are known to part they must be heard.
+  const isRare = (damage: Damage) => (rareDamages as readonly Damage[]).includes(damage);
+  const heard = (write: PartitionWrite): PartitionWrite => {
+    const { batch } = write;
+    return { ...write, raw: isNull ? undefined : write.raw, batch: isRare(batch.damage) ? { ...batch, damage: "none" } : batch };
+  };
+  const whole = acks === 0 ? writes.map(heard) : writes;
   const broken = whole.find(isBroken);
   if (broken === undefined || whole.length === 1) return whole;
   return isNull || acks === 0 || choice.chance(0.95) ? [broken] : whole;

@@ -45,6 +45,17 @@ test("authorized operations are told of names that do not exist too, and not of 
   expect(unknownId).toMatchObject({ errorCode: ErrorCodes.UNKNOWN_TOPIC_ID, topicAuthorizedOperations: -2147483648 });
 });
 
+test("what comes after the last partition that an answer has room for is left to the cursor, also a topic that does not exist", async () => {
+  const api = new ApiHarness();
+  api.metadata.addTopic("a", 1);
+  api.metadata.addTopic("c", 1);
+  const topics = ["c", "b", "a"].map((name) => newTopicRequest({ name }));
+  const request = newDescribeTopicPartitionsRequest({ topics, responsePartitionLimit: 1 });
+  const answer = await api.callOverWire<DescribeTopicPartitionsResponse>(75, request, 0);
+  expect(answer.topics.map((topic) => topic.name)).toEqual(["a"]);
+  expect(answer.nextCursor).toMatchObject({ topicName: "b", partitionIndex: 0 });
+});
+
 test("a cursor that cannot be is INVALID_REQUEST for every topic asked for, and the connection goes on", async () => {
   const api = new ApiHarness();
   api.metadata.addTopic("b", 2);
