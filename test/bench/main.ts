@@ -126,6 +126,7 @@ async function bench(options: BenchOptions): Promise<void> {
   const out = options.out ?? join(repositoryRoot, "build", "bench", new Date().toISOString().slice(0, 19).replaceAll(":", "."));
   mkdirSync(out, { recursive: true });
   const folder = mkdtempSync(join(options.folder ?? tmpdir(), "weir-bench-"));
+  let isEnding = false;
   const stops: (() => Promise<void>)[] = [async () => rmSync(folder, { recursive: true, force: true })];
   const stopAll = async (): Promise<void> => {
     for (const stop of stops.splice(0).reverse()) await stop().catch((error) => progress(`while stopping: ${String(error)}`));
@@ -134,7 +135,13 @@ async function bench(options: BenchOptions): Promise<void> {
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const)
-    process.once(signal, () => void stopAll().finally(() => process.exit(code)));
+    process.once(signal, () => {
+      // What is cut off by this rejects; that is no news.
+      process.on("unhandledRejection", () => {});
+      progress(`${signal}: stopping; what was measured is in ${out}`);
+      isEnding = true;
+      void stopAll().finally(() => process.exit(code));
+    });
   try {
     const wantsLoad = hasKafkaTools && rows.some(({ needsLoadProgram }) => needsLoadProgram);
     const [weir, servers] = await startServers(options, folder, wantsLoad, stops);
@@ -145,6 +152,9 @@ async function bench(options: BenchOptions): Promise<void> {
     const context: BenchContext = { options, folder, weir, servers, load, progress, newTopic };
     await warmUp(context);
     await measureRows(context, rows, out);
+  } catch (error) {
+    if (!isEnding) throw error;
+    await new Promise(() => {});
   } finally {
     await stopAll();
   }

@@ -1,6 +1,13 @@
 /** One measured run: what a server and the load program used while something happened and until the server owed nothing any more. */
 import type { Answer, LoadProgram } from "./load-program.ts";
-import { readCpuSeconds, readDiskBytes, readMachineBusySeconds, readPeakResidentBytes, resetPeakResident } from "./process-usage.ts";
+import {
+  readCpuSeconds,
+  readDiskBytes,
+  readMachineBusySeconds,
+  readPeakResidentBytes,
+  readStolenSeconds,
+  resetPeakResident,
+} from "./process-usage.ts";
 import type { BenchServer } from "./servers.ts";
 
 export interface Usage {
@@ -13,6 +20,8 @@ export interface Usage {
   readonly wallSeconds: number;
   /** Cores that other programs, and the kernel for nobody in particular, kept busy. */
   readonly otherCores: number;
+  /** Cores that the hypervisor gave to other machines. */
+  readonly stolenCores: number;
 }
 
 export async function measureUsage(
@@ -27,6 +36,7 @@ export async function measureUsage(
     load: readCpuSeconds(load.pid),
     disk: readDiskBytes(pid),
     busy: readMachineBusySeconds(),
+    stolen: readStolenSeconds(),
     at: performance.now(),
   });
   const before = read();
@@ -46,6 +56,7 @@ export async function measureUsage(
       diskWrittenBytes: after.disk.written - before.disk.written,
       wallSeconds,
       otherCores: Math.max(0, after.busy - before.busy - serverCpuSeconds - loadCpuSeconds) / wallSeconds,
+      stolenCores: (after.stolen - before.stolen) / wallSeconds,
     },
   };
 }

@@ -17,6 +17,11 @@ export function readMachineBusySeconds(): number {
   return ((user ?? 0) + (nice ?? 0) + (system ?? 0) + (irq ?? 0) + (softIrq ?? 0)) / TICKS_PER_SECOND;
 }
 
+/** Seconds that a hypervisor gave to other machines while this one had work, all processors. */
+export function readStolenSeconds(): number {
+  return Number((readFileSync("/proc/stat", "utf8").split("\n")[0] ?? "").split(/\s+/)[8] ?? 0) / TICKS_PER_SECOND;
+}
+
 function readStatusBytes(pid: number, field: "VmRSS" | "VmHWM"): number {
   const kib = new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
   if (kib === undefined) throw new Error(`no ${field} for process ${pid}`);

@@ -3,13 +3,13 @@
  * what it changes in alternating pairs.
  *
  *   bun test/bench/profile-broker.ts --weir PATH [--weir PATH ...] [--load big|small|single|ring|device|objects] [--pairs N] [--gb N] [--warm-gb N]
- *                                    [--data letters|random|json] [--perf FILE] [--setting KEY=VALUE ...]
+ *                                    [--data letters|random|json] [--rate MB/S] [--perf FILE] [--setting KEY=VALUE ...]
  *
  * Loads: `big` produces 950 kB batches over two connections, five outstanding each; `small` the same with 16 kB batches; `single` one 16 kB request at a
  * time; `ring`, `device`, `objects` produce first and then measure one consumer that fetches 1 MB at a time from there. Produce ends when everything
  * lies in committed objects. What is measured comes after `--warm-gb` of the same load, so that neither the just-in-time compiler nor the ring's first
  * lap is counted. CPU is user and system time of all threads of the broker (/proc/PID/stat). The load is prepared requests: its own
- * CPU is not counted. `--perf FILE` records the measured stretch with perf(1).
+ * CPU is not counted. `--rate` paces a produce, so that what is compared does the same work in the same time. `--perf FILE` records the measured stretch with perf(1).
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -32,6 +32,7 @@ const { values: given } = parseArgs({
     "warm-gb": { type: "string" },
     data: { type: "string", default: "letters" },
     perf: { type: "string" },
+    rate: { type: "string" },
     setting: { type: "string", multiple: true, default: [] },
   },
 });
@@ -223,12 +224,19 @@ async function runProduce(port: number, load: Load, requests: readonly Buffer[],
   const latencies: number[] = [];
   let sent = 0;
   let answered = 0;
+  const startedMs = performance.now();
+  const msPerBatch = given.rate === undefined ? 0 : load.batchBytes / 1000 / Number(given.rate);
   const { promise, resolve } = Promise.withResolvers<void>();
   const links: Link[] = [];
   for (let i = 0; i < load.connections; i++) {
     const started: number[] = [];
     const next = (): void => {
       if (sent >= count) return;
+      const waitMs = startedMs + sent * msPerBatch - performance.now();
+      if (waitMs > 1) {
+        setTimeout(next, waitMs);
+        return;
+      }
       started.push(performance.now());
       link.send(requests[sent++ % requests.length] as Buffer);
     };

@@ -13,6 +13,7 @@ const TITLES: Readonly<Record<string, string>> = {
   ackP99Ms: "ack p99 ms",
   ackP999Ms: "ack p99.9 ms",
   arrivalP99Ms: "arrival p99 ms",
+  latestSendMs: "latest send ms",
   achievedRate: "records/s",
   otherCores: "other cores",
   diskReadShare: "disk bytes read per byte",
