@@ -13,6 +13,8 @@ const MAX_EFFECTS_TO_CRASH = 400;
 const MAX_WRITES_TO_CRASH = 30;
 /** A start takes about a hundred effects. */
 const MAX_EFFECTS_TO_CRASH_IN_START = 300;
+/** Writes of the header come before. */
+const FIRST_APPEND = 3;
 
 export class Nemesis {
   isOver = false;
@@ -78,11 +80,13 @@ export class Nemesis {
         break;
       case "crashAtWrite":
         process.armCrash(1 + random.nextInt(MAX_WRITES_TO_CRASH), random.chance(70), "wal.write");
+        // Dead again while what was torn still lies behind the new end.
+        if (random.chance(50)) this.crashNext(process, 1, true);
         break;
       case "crashInStart":
         this.hit("process.crash-in-start");
         process.kill("at rest");
-        this.crashNext(process, 1 + random.nextInt(3));
+        this.crashNext(process, 1 + random.nextInt(3), random.chance(30));
         break;
       case "kill":
         process.kill("at rest");
@@ -143,13 +147,14 @@ export class Nemesis {
   }
 
   /** Arms a crash in the process that comes after `process`, and so on. */
-  private crashNext(process: SimProcess, times: number): void {
+  private crashNext(process: SimProcess, times: number, atWrite: boolean): void {
     if (times === 0) return;
     this.later(5, () => {
       const next = this.cluster.current?.process;
-      if (next === undefined || next === process) return this.crashNext(process, times);
-      next.armCrash(1 + this.random.nextInt(MAX_EFFECTS_TO_CRASH_IN_START), this.random.chance(50));
-      this.crashNext(next, times - 1);
+      if (next === undefined || next === process) return this.crashNext(process, times, atWrite);
+      if (atWrite) next.armCrash(FIRST_APPEND + this.random.nextInt(8), this.random.chance(70), "wal.write");
+      else next.armCrash(1 + this.random.nextInt(MAX_EFFECTS_TO_CRASH_IN_START), this.random.chance(50));
+      this.crashNext(next, times - 1, atWrite);
     });
   }
 
