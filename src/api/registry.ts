@@ -15,6 +15,7 @@ import { ListGroupsHandler } from "./16-list-groups.ts";
 import { ApiVersionsHandler } from "./18-api-versions.ts";
 import { CreateTopicsHandler } from "./19-create-topics.ts";
 import { DeleteTopicsHandler } from "./20-delete-topics.ts";
+import { DeleteRecordsHandler } from "./21-delete-records.ts";
 import { InitProducerIdHandler } from "./22-init-producer-id.ts";
 import { OffsetForLeaderEpochHandler } from "./23-offset-for-leader-epoch.ts";
 import { AddPartitionsToTxnHandler } from "./24-add-partitions-to-txn.ts";
@@ -51,6 +52,7 @@ export function createApiHandlers(services: ApiServices): readonly ApiHandler[] 
     new ListGroupsHandler(services),
     new CreateTopicsHandler(services),
     new DeleteTopicsHandler(services),
+    new DeleteRecordsHandler(services),
     new InitProducerIdHandler(services),
     new OffsetForLeaderEpochHandler(services),
     new AddPartitionsToTxnHandler(services),

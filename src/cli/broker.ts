@@ -9,6 +9,7 @@ import type { ObjectStore } from "../objectstore/object-store.ts";
 import type { FetchWaiters } from "../partition/fetch-waiters.ts";
 import type { PartitionRegistry } from "../partition/partition-registry.ts";
 import type { RecoveredOpening } from "../partition/recovered-opening.ts";
+import type { Retention } from "../partition/retention.ts";
 import type { KafkaServer } from "../server/kafka-server.ts";
 import type { LocalStorage } from "../storage/local-storage.ts";
 import type { Wal } from "../storage/wal/wal.ts";
@@ -27,6 +28,7 @@ export interface BrokerParts {
   readonly groups: GroupCoordinator;
   readonly transactions: TransactionCoordinator;
   readonly waiters: FetchWaiters;
+  readonly retention: Retention;
   readonly server: KafkaServer;
   readonly http: HttpServer | undefined;
   readonly handlers: readonly ApiHandler[];
@@ -128,7 +130,7 @@ export class Broker {
    */
   async drain(reason: string, deadlineMs: number): Promise<boolean> {
     this.isDraining = true;
-    const { world, server, storage, partitions, recovered, groups, transactions, waiters, metadata, store, http } = this.parts;
+    const { world, server, storage, partitions, recovered, groups, transactions, waiters, retention, metadata, store, http } = this.parts;
     const startedMs = world.clock.monotonicMs();
     world.logger.info("broker.draining", `${reason}: no new connections, requests end, the tail is uploaded`, {
       deadlineMs,
@@ -144,6 +146,7 @@ export class Broker {
       // Members that wait for a rebalance would hold up the drain: they are told to look for another coordinator.
       groups.close();
       transactions.close();
+      retention.close();
       const answered = server.drain(deadlineMs * REQUESTS_SHARE);
       waiters.drain();
       await answered;

@@ -28,6 +28,7 @@ import type { Decompress } from "../partition/batch-validation.ts";
 import { FetchWaiters } from "../partition/fetch-waiters.ts";
 import { PartitionRegistry } from "../partition/partition-registry.ts";
 import { RecoveredOpening } from "../partition/recovered-opening.ts";
+import { Retention } from "../partition/retention.ts";
 import { TopicRulesCache } from "../partition/topic-rules.ts";
 import type { TransactionGate, TransactionMarker } from "../partition/transaction-ports.ts";
 import { decompress } from "../protocol/compression.ts";
@@ -299,7 +300,7 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
     uploadIntervalMs: config.uploadIntervalMs,
     segmentZstdLevel: config.segmentZstdLevel,
   });
-  const partitions = new PartitionRegistry({ ...world, storage, metadata, config });
+  const partitions = new PartitionRegistry({ ...world, storage, metadata, config, ranges: metadata.committedRanges });
   const shared = {
     ...world,
     config,
@@ -326,6 +327,7 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
     drop: (id) => storage.dropRecovered(id),
   });
   const waiters = new FetchWaiters(world.clock);
+  const retention = new Retention({ ...shared, ranges: metadata.committedRanges });
   const services: ApiServices = { ...shared, groups, transactions, gate, markers, waiters };
   metadata.onChange(() => {
     // A header write that fails shows in the WAL's own state; the next change notes a newer slot.
@@ -343,6 +345,7 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
     groups,
     transactions,
     waiters,
+    retention,
     server,
     http,
     handlers: createApiHandlers(services),

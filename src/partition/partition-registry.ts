@@ -10,6 +10,7 @@ import type { Clock, TimerHandle } from "../base/clock.ts";
 import { Trouble } from "../base/trouble.ts";
 import type { Config } from "../config/config.ts";
 import type { ClusterMetadata } from "../metadata/cluster-metadata.ts";
+import type { CommittedRangesPort } from "../storage/ports.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Stream } from "../storage/types.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
@@ -24,6 +25,8 @@ export type Lookup = PartitionLog | Unavailable;
 
 export interface PartitionRegistryOptions {
   readonly storage: Storage;
+  /** Where committed data lies: what is kept below a log start for its producer state. */
+  readonly ranges: CommittedRangesPort;
   readonly metadata: ClusterMetadata;
   readonly config: Config;
   readonly clock: Clock;
@@ -140,14 +143,25 @@ export class PartitionRegistry {
     try {
       const bytes = await storage.readCheckpoint(id);
       const checkpoint = bytes === undefined ? undefined : decodeCheckpoint(bytes, crc32c);
+      const replayStart = this.#findReplayStart(stream, checkpoint?.endOffset ?? 0, logStartOffset);
       if (checkpoint !== undefined) log.restoreCheckpoint(checkpoint);
-      const batches = await this.#replay(log, stream, Math.max(checkpoint?.endOffset ?? 0, logStartOffset));
+      const batches = await this.#replay(log, stream, replayStart);
       logger.debug("partition.opened", "A partition log is open.", { topicId, partition, term, batches, endOffset: stream.nextOffset });
       return log;
     } catch (error) {
       storage.closeStream(id);
       throw error;
     }
+  }
+
+  /**
+   * State above the checkpoint is replayed also from below the log start, as far as its ranges are kept. What was released there is gone from the front; a hole
+   * anywhere else is met by the replay, which fails.
+   */
+  #findReplayStart(stream: Stream, checkpointEnd: number, logStartOffset: number): number {
+    const { ranges } = this.#options;
+    const firstKept = ranges.findRange(stream.id, checkpointEnd)?.baseOffset ?? ranges.getCommittedEnd(stream.id);
+    return Math.max(checkpointEnd, Math.min(firstKept, logStartOffset));
   }
 
   /** Brings the state up to the stream's end; answers the number of batches read. */

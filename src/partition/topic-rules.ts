@@ -5,6 +5,11 @@ import type { TopicView } from "../metadata/cluster-metadata.ts";
 import type { BatchRules } from "./batch-validation.ts";
 
 export interface TopicRules extends BatchRules {
+  /** `cleanup.policy` contains "delete". */
+  readonly isDeleted: boolean;
+  /** -1: no limit. Larger than 2^53 is a limit that nothing reaches. */
+  readonly retentionMs: number;
+  readonly retentionBytes: number;
   /** `compression.type`; "producer" keeps what the producer chose. */
   readonly compressionType: string;
 }
@@ -27,14 +32,18 @@ export class TopicRulesCache {
 
   #parse(configs: ReadonlyMap<string, string>): TopicRules {
     const get = (name: string) => getEffectiveTopicSetting(this.#config, configs, name);
+    const policies = get("cleanup.policy")
+      .split(",")
+      .map((policy) => policy.trim());
     return {
+      isDeleted: policies.includes("delete"),
+      retentionMs: Number(get("retention.ms")),
+      retentionBytes: Number(get("retention.bytes")),
       maxMessageBytes: Number(get("max.message.bytes")),
       isLogAppendTime: get("message.timestamp.type") === "LogAppendTime",
       timestampBeforeMaxMs: Number(get("message.timestamp.before.max.ms")),
       timestampAfterMaxMs: Number(get("message.timestamp.after.max.ms")),
-      isCompacted: get("cleanup.policy")
-        .split(",")
-        .some((policy) => policy.trim() === "compact"),
+      isCompacted: policies.includes("compact"),
       maxDecompressedRecordBytes: Number(get("max.decompressed.message.bytes")),
       compressionType: get("compression.type"),
     };

@@ -10,6 +10,7 @@ import { TopicRulesCache } from "../../../src/partition/topic-rules.ts";
 import type { TransactionGate, TransactionMarker } from "../../../src/partition/transaction-ports.ts";
 import { Reader } from "../../../src/protocol/reader.ts";
 import { Writer } from "../../../src/protocol/writer.ts";
+import type { CommittedRangesPort } from "../../../src/storage/ports.ts";
 import { LocalMarkerWriter } from "../../../src/transaction/local-marker-writer.ts";
 import { TransactionCoordinator } from "../../../src/transaction/transaction-coordinator.ts";
 import { fakeConfig } from "./fake-config.ts";
@@ -20,6 +21,14 @@ import { decompressForTest } from "./record-batches.ts";
 import { NO_METRICS, RecordingLogger } from "./recording-telemetry.ts";
 import { SeededRandom } from "./seeded-random.ts";
 import { tableCrc32c } from "./table-crc32c.ts";
+
+/** Nothing below a log start is kept. */
+const NO_RANGES: CommittedRangesPort = {
+  findRange: () => undefined,
+  getRanges: () => [],
+  getCommittedEnd: () => Number.MAX_SAFE_INTEGER,
+  getCheckpoint: () => undefined,
+};
 
 export class ApiHarness {
   readonly clock = new ManualClock();
@@ -44,7 +53,7 @@ export class ApiHarness {
     const config = fakeConfig(settings);
     const { clock, logger } = this;
     this.waiters = new FetchWaiters(clock);
-    this.partitions = new PartitionRegistry({ storage, metadata, config, clock, logger, crc32c: tableCrc32c });
+    this.partitions = new PartitionRegistry({ storage, metadata, config, clock, logger, ranges: NO_RANGES, crc32c: tableCrc32c });
     const shared = {
       config,
       clock,
