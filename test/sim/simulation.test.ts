@@ -2,11 +2,19 @@
 import { describe, expect, test } from "bun:test";
 import { REGRESSIONS } from "./regressions.ts";
 import { SCENARIOS } from "./scenarios.ts";
-import { runSimulation } from "./simulation.ts";
+import { runSimulation, type SimResult } from "./simulation.ts";
 
 const MINUTES = 0.5;
 /** The machine may be busy. */
 const TIMEOUT_MS = 120_000;
+
+/** What was found, what happened last, and how to see it again. */
+function expectNothingFound({ seed, scenario, findings, recent }: SimResult, minutes: number): void {
+  if (findings.length === 0) return;
+  const found = findings.map(({ anomaly, detail }) => `${anomaly}: ${detail}`);
+  const replay = `replay: npm run sim -- --seed ${seed} --minutes ${minutes} --scenario ${scenario}`;
+  throw new Error([...recent.slice(-40), ...found, replay].join("\n"));
+}
 
 describe("simulation", () => {
   test(
@@ -28,7 +36,7 @@ describe("simulation", () => {
       `scenario ${name} ends without a finding`,
       () => {
         const result = runSimulation({ seed: 100 + index, minutes: MINUTES, scenario: name });
-        expect(result.findings).toEqual([]);
+        expectNothingFound(result, MINUTES);
         expect(result.line).toMatch(/^seed \d+: \d+m\d\ds, \d+ operations, \d+ faults, trace [0-9a-f]{16}, ok$/);
       },
       TIMEOUT_MS,
@@ -39,7 +47,7 @@ describe("simulation", () => {
     test(
       `seed ${seed} (${scenario}) does not fail again: ${found}`,
       () => {
-        expect(runSimulation({ seed, scenario, minutes }).findings).toEqual([]);
+        expectNothingFound(runSimulation({ seed, scenario, minutes }), minutes);
       },
       TIMEOUT_MS,
     );
