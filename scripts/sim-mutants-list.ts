@@ -324,7 +324,7 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   {
     name: "chain-not-checked",
-    scenario: "laps",
+    scenario: "chain",
     harm: "recovery goes on with what an earlier life wrote beyond the hole at which it ended",
     file: "src/storage/wal/scan.ts",
     find: "    if (found.header.predecessorChecksum !== position.predecessorChecksum) return",

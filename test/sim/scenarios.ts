@@ -39,6 +39,8 @@ export interface Scenario {
   readonly pauseMs: number;
   /** How many of 100 batches are tens of kilobytes large. */
   readonly largePercent: number;
+  /** Each batch has about this size; 0: sizes vary. */
+  readonly evenBatchBytes: number;
   readonly churnsTopics: boolean;
   readonly rates: Partial<FaultRates>;
   readonly actions: Actions;
@@ -124,6 +126,7 @@ const mixed: Scenario = {
   partitions: 2,
   pauseMs: 15,
   largePercent: 3,
+  evenBatchBytes: 0,
   churnsTopics: true,
   rates: {},
   actions: MIXED,
@@ -158,6 +161,18 @@ export const SCENARIOS: readonly Scenario[] = [
     actions: { ...NONE, crashAtWrite: 8, crashInStart: 3, deviceErrors: 2 },
     rates: { walError: 0.01, walStall: 0.02 },
     everyMs: 5_000,
+    churnsTopics: false,
+    pickSizes: pickTightSizes,
+  },
+  {
+    // A commit each: what one life wrote fits to the block behind what the next one does.
+    ...mixed,
+    name: "chain",
+    producers: 3,
+    evenBatchBytes: 40_000,
+    actions: { ...NONE, crashAtWrite: 1 },
+    rates: { walStall: 0.02 },
+    everyMs: 2_500,
     churnsTopics: false,
     pickSizes: pickTightSizes,
   },

@@ -74,17 +74,19 @@ export class SimProducer {
   private readonly logs: readonly LogModel[];
   private readonly pauseMs: number;
   private readonly largePercent: number;
+  private readonly evenBatchBytes: number;
   private readonly nextCounter = new Map<LogModel, number>();
   private pending: PendingRequest[] = [];
   private producerId = -1;
   private isStopping = false;
 
-  constructor(place: ClientPlace, number: number, logs: readonly LogModel[], pauseMs: number, largePercent = 3) {
+  constructor(place: ClientPlace, number: number, logs: readonly LogModel[], pauseMs: number, largePercent = 3, evenBatchBytes = 0) {
     this.place = place;
     this.number = number;
     this.logs = logs;
     this.pauseMs = pauseMs;
     this.largePercent = largePercent;
+    this.evenBatchBytes = evenBatchBytes;
   }
 
   /** Makes no more batches; `run` ends when all are acknowledged. */
@@ -196,7 +198,10 @@ export class SimProducer {
     const firstCounter = this.nextCounter.get(log) ?? 0;
     this.nextCounter.set(log, firstCounter + count);
     const largest = random.chance(this.largePercent) ? 14_000 : 300;
-    const fillers = Array.from({ length: count }, () => random.nextInt(largest));
+    const { evenBatchBytes } = this;
+    const fillers = Array.from({ length: count }, () =>
+      evenBatchBytes === 0 ? random.nextInt(largest) : Math.floor(evenBatchBytes / count),
+    );
     const identity = { producerId: this.producerId, producerEpoch: 0, baseSequence: firstCounter, timestampMs: clock.wallMs() };
     return { log, firstCounter, count, bytes: encodeSimBatch(this.number, firstCounter, fillers, identity), isAcknowledged: false };
   }

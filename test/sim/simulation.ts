@@ -159,7 +159,8 @@ class Simulation {
       Array.from({ length: this.scenario.partitions }, (_, partition) => this.history.log(topic, partition)),
     );
     for (let index = 0; index < this.scenario.producers; index++) {
-      const producer = new SimProducer(this.place(`producer-${index}`), index + 1, logs, this.scenario.pauseMs, this.scenario.largePercent);
+      const { pauseMs, largePercent, evenBatchBytes } = this.scenario;
+      const producer = new SimProducer(this.place(`producer-${index}`), index + 1, logs, pauseMs, largePercent, evenBatchBytes);
       this.producers.push(producer);
       this.begin(`producer-${index}`, producer.run());
     }
