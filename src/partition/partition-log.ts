@@ -155,12 +155,12 @@ export class PartitionLog implements CheckpointSource, MarkerLog {
   }
 
   /**
-   * When the log start has passed the checkpoint, batches between them are gone and what they said of producers is unknown: then the producers are
-   * forgotten, as in Kafka. An open transaction with records at or above the log start is found again by the replay.
+   * Batches from `replayStart` on will be replayed. When that is above the checkpoint, what the batches between said of producers is unknown: then the
+   * producers are forgotten, as in Kafka. An open transaction with records at or above it is found again by the replay.
    */
-  restoreCheckpoint(checkpoint: PartitionCheckpoint): void {
+  restoreCheckpoint(checkpoint: PartitionCheckpoint, replayStart: number): void {
     for (const { epoch, startOffset } of checkpoint.leaderEpochs) this.#epochs.assign(epoch, startOffset);
-    if (this.#logStartOffset > checkpoint.endOffset) return;
+    if (replayStart > checkpoint.endOffset) return;
     const open: [number, number][] = [];
     for (const producer of checkpoint.producers) {
       this.#producers.restore(producer);

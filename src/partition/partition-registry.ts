@@ -144,7 +144,7 @@ export class PartitionRegistry {
       const bytes = await storage.readCheckpoint(id);
       const checkpoint = bytes === undefined ? undefined : decodeCheckpoint(bytes, crc32c);
       const replayStart = this.#findReplayStart(stream, checkpoint?.endOffset ?? 0, logStartOffset);
-      if (checkpoint !== undefined) log.restoreCheckpoint(checkpoint);
+      if (checkpoint !== undefined) log.restoreCheckpoint(checkpoint, replayStart);
       const batches = await this.#replay(log, stream, replayStart);
       logger.debug("partition.opened", "A partition log is open.", { topicId, partition, term, batches, endOffset: stream.nextOffset });
       return log;
