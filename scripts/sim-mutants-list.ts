@@ -140,8 +140,9 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
     scenario: "restarts",
     harm: "producer state is not brought back from the checkpoint",
     file: "src/partition/partition-registry.ts",
-    find: "      if (checkpoint !== undefined) log.restoreCheckpoint(checkpoint);",
-    replace: "      if (checkpoint !== undefined) log.restoreCheckpoint({ ...checkpoint, leaderEpochs: [], producers: [], aborted: [] });",
+    find: "      if (checkpoint !== undefined) log.restoreCheckpoint(checkpoint, replayStart);",
+    replace:
+      "      if (checkpoint !== undefined) log.restoreCheckpoint({ ...checkpoint, leaderEpochs: [], producers: [], aborted: [] }, replayStart);",
   },
   {
     name: "window-cleared-on-recovery",
