@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { kafkaPeerHome } from "../conformance/clients.ts";
 import { mustRunTool, repositoryRoot } from "../support/tools.ts";
+import { OWN_SESSION } from "./servers.ts";
 
 const sources = join(import.meta.dir, "load");
 const classes = join(repositoryRoot, "build", "bench", "classes");
@@ -54,7 +55,8 @@ export class LoadProgram {
     await build();
     const log = `-Dlog4j2.configurationFile=${join(kafkaPeerHome, "log4j2-tools.yaml")}`;
     const args = ["-Xms512m", "-Xmx1g", "-XX:+UseG1GC", log, "-cp", `${classes}:${jars}`, "LoadProgram"];
-    return new LoadProgram(spawn("java", args, { stdio: ["pipe", "pipe", "pipe"] }));
+    const [program, ...rest] = [...OWN_SESSION, "java", ...args];
+    return new LoadProgram(spawn(program, rest, { stdio: ["pipe", "pipe", "pipe"] }));
   }
 
   get pid(): number {

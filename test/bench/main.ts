@@ -10,6 +10,7 @@ import { mustRunTool, repositoryRoot } from "../support/tools.ts";
 import { hasWeir, weirExecutable, weirMissing } from "../support/weir-process.ts";
 import { LoadProgram } from "./load-program.ts";
 import { type BenchOptions, HELP, parseOptions, UsageError } from "./options.ts";
+import { setSessionNice } from "./process-usage.ts";
 import { renderReport, renderRow, summarizeRow } from "./report.ts";
 import type { BenchContext, Row, Run } from "./row.ts";
 import { fetchRows } from "./rows/fetch.ts";
@@ -63,7 +64,7 @@ async function describeEnvironment(context: Pick<BenchContext, "options" | "fold
       .map(([key, value]) => `${key}=${value}`)
       .join("; ")}`,
     "load program": about === undefined ? "none" : `Kafka's client ${String(about.client)}, ${String(about.java)}`,
-    runs: `${options.pairs} pairs of ${options.seconds} s, data ${options.data}, warmed up for ${options.warmUpSeconds} s`,
+    runs: `${options.pairs} pairs of ${options.seconds} s, data ${options.data}, warmed up for ${options.warmUpSeconds} s${options.nice === 0 ? "" : `, sessions at nice ${options.nice}`}`,
   };
 }
 
@@ -73,18 +74,21 @@ async function startServers(
   wantsLoad: boolean,
   stops: (() => Promise<void>)[],
 ): Promise<[WeirServer, BenchServer[]]> {
-  const keep = <Server extends BenchServer>(server: Server): Server => {
-    stops.push(() => server.stop());
+  const keep = async <Server extends BenchServer>(starting: Promise<Server>): Promise<Server> => {
+    // Known before it serves: one that is still starting when everything is stopped must not stay.
+    stops.push(async () => await (await starting).stop());
+    const server = await starting;
+    setSessionNice(server.pid, options.nice);
     progress(`${server.name} serves on ${server.bootstrap}, process ${server.pid}`);
     return server;
   };
-  const weir = keep(await WeirServer.start(join(folder, "weir"), options.store));
+  const weir = await keep(WeirServer.start(join(folder, "weir"), options.store));
   const servers: BenchServer[] = [weir];
   if (!hasKafkaTools) progress(`no Kafka and no load program: ${noKafkaTools}`);
-  if (hasKafkaTools && options.kafka !== "none") servers.push(keep(await KafkaServer.start("kafka", join(folder, "kafka"))));
+  if (hasKafkaTools && options.kafka !== "none") servers.push(await keep(KafkaServer.start("kafka", join(folder, "kafka"))));
   if (hasKafkaTools && options.kafka === "both")
-    servers.push(keep(await KafkaServer.start("kafka-as-shipped", join(folder, "kafka-as-shipped"))));
-  if (wantsLoad) servers.push(keep(await DiscardProcess.start()));
+    servers.push(await keep(KafkaServer.start("kafka-as-shipped", join(folder, "kafka-as-shipped"))));
+  if (wantsLoad) servers.push(await keep(DiscardProcess.start()));
   return [weir, servers];
 }
 
@@ -131,11 +135,13 @@ async function bench(options: BenchOptions): Promise<void> {
   const stopAll = async (): Promise<void> => {
     for (const stop of stops.splice(0).reverse()) await stop().catch((error) => progress(`while stopping: ${String(error)}`));
   };
+  // A shell signals a whole group, and some send twice: only the first counts, and none ends this before everything is stopped.
   for (const [signal, code] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const)
-    process.once(signal, () => {
+    process.on(signal, () => {
+      if (isEnding) return;
       // What is cut off by this rejects; that is no news.
       process.on("unhandledRejection", () => {});
       progress(`${signal}: stopping; what was measured is in ${out}`);
@@ -146,7 +152,11 @@ async function bench(options: BenchOptions): Promise<void> {
     const wantsLoad = hasKafkaTools && rows.some(({ needsLoadProgram }) => needsLoadProgram);
     const [weir, servers] = await startServers(options, folder, wantsLoad, stops);
     const load = wantsLoad ? await LoadProgram.start() : undefined;
-    if (load !== undefined) stops.push(() => load.stop());
+    if (load !== undefined) {
+      stops.push(() => load.stop());
+      setSessionNice(load.pid, options.nice);
+    }
+    setSessionNice("self", options.nice);
     let topics = 0;
     const newTopic = (): string => `bench-${++topics}`;
     const context: BenchContext = { options, folder, weir, servers, load, progress, newTopic };

@@ -21,6 +21,8 @@ export interface BenchOptions {
   readonly folder: string | undefined;
   /** Undefined: build/bench/<date>. */
   readonly out: string | undefined;
+  /** Weight of servers and load program against the machine's other sessions. */
+  readonly nice: number;
   readonly json: boolean;
   readonly list: boolean;
 }
@@ -37,6 +39,7 @@ export const HELP = `npm run bench -- [OPTION...]      Weir beside Apache Kafka,
   --data WHICH        what records hold: letters (zstd brings them to 0.61) or random (default letters)
   --folder DIR        where the servers' data lies while it runs, removed at the end (default: the temporary folder)
   --out DIR           where the raw runs and the table go (default build/bench/<date>)
+  --nice N            weight of all that it starts against the machine's other sessions, -20 to 19; below 0 needs root (default 0)
   --json              the summary as JSON on stdout instead of a table
   --list              the rows, and what each measures
 
@@ -60,6 +63,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
           data: { type: "string", default: "letters" },
           folder: { type: "string" },
           out: { type: "string" },
+          nice: { type: "string", default: "0" },
           json: { type: "boolean", default: false },
           list: { type: "boolean", default: false },
           help: { type: "boolean", short: "h", default: false },
@@ -81,6 +85,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | undefined 
     data: oneOf("--data", values.data, ["letters", "random"]),
     folder: values.folder,
     out: values.out,
+    nice: numberOf("--nice", values.nice, -20, true),
     json: values.json,
     list: values.list,
   };

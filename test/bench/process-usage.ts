@@ -1,5 +1,5 @@
-/** What processes have used, from /proc: CPU of all threads, resident memory, bytes to and from the disk. Linux alone. */
-import { readFileSync, writeFileSync } from "node:fs";
+/** What processes have used, from /proc: CPU of all threads, resident memory, bytes to and from the disk; and how sessions are weighed. Linux alone. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
 /** USER_HZ, which Linux fixes at 100 for what it tells programs. */
 const TICKS_PER_SECOND = 100;
@@ -42,4 +42,10 @@ export function readDiskBytes(pid: number): { readonly read: number; readonly wr
   const io = readFileSync(`/proc/${pid}/io`, "utf8");
   const field = (name: string): number => Number(new RegExp(`^${name}: (\\d+)$`, "m").exec(io)?.[1] ?? 0);
   return { read: field("read_bytes"), written: field("write_bytes") };
+}
+
+/** Weighs a process's whole session against others, as nice does processes within one. Negative needs root. Does nothing where sessions are not weighed. */
+export function setSessionNice(pid: number | "self", nice: number): void {
+  const file = `/proc/${pid}/autogroup`;
+  if (nice !== 0 && existsSync(file)) writeFileSync(file, String(nice));
 }

@@ -23,6 +23,12 @@ export interface BenchServer {
   stop(): Promise<void>;
 }
 
+/**
+ * Each server and the load program get a session of their own: Linux shares processors between sessions first (sched_autogroup_enabled), so two
+ * that share one would have less than two that do not.
+ */
+export const OWN_SESSION = ["setsid"] as const;
+
 const SETTLE_POLL_MS = 400;
 const SETTLE_LIMIT_MS = 120_000;
 
@@ -106,10 +112,11 @@ function sampleOf(metrics: string, name: string): number {
 
 export function weirOptions(folder: string, s3?: S3Server) {
   const settings: Record<string, string> = { ...WEIR_SETTINGS, wal: `file:${join(folder, "wal")}?size=${WEIR_WAL_SIZE}` };
-  if (s3 === undefined) return { folder, settings };
+  const wrapper = OWN_SESSION;
+  if (s3 === undefined) return { folder, settings, wrapper };
   settings["object.store"] = `s3://${s3.bucket}/bench?region=${s3.region}&endpoint=${s3.endpoint}&pathStyle=true`;
   const { accessKeyId, secretAccessKey } = s3.credentials;
-  return { folder, settings, environment: { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } };
+  return { folder, settings, wrapper, environment: { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } };
 }
 
 const kafkaScripts = join(repositoryRoot, "test", "support", "kafka-peer");
@@ -160,7 +167,8 @@ export class DiscardProcess implements BenchServer {
   }
 
   static async start(): Promise<DiscardProcess> {
-    const child = spawn(process.execPath, [join(import.meta.dir, "discard-server.ts")], { stdio: ["ignore", "pipe", "inherit"] });
+    const [program, ...args] = [...OWN_SESSION, process.execPath, join(import.meta.dir, "discard-server.ts")];
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
     for await (const line of createInterface({ input: child.stdout! })) {
       const port = /^listening (\d+)$/.exec(line)?.[1];
       if (port !== undefined) return new DiscardProcess(child, port);

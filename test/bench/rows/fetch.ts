@@ -4,6 +4,7 @@
  */
 import { type Answer, numberIn } from "../load-program.ts";
 import { measureUsage } from "../measure.ts";
+import { setSessionNice } from "../process-usage.ts";
 import { alternate, type BenchContext, type Comparison, loadOf, type Row, type Run, serversNamed } from "../row.ts";
 import type { BenchServer } from "../servers.ts";
 
@@ -102,6 +103,7 @@ function catchUpRow(id: string, title: string, isCold: boolean): Row {
       await alternate(context.options.pairs, servers, async (server, pair) => {
         if (isCold && server.name === "weir") {
           await context.weir.restart();
+          setSessionNice(server.pid, context.options.nice);
           await fetchOnce(context, server, { topic: others.get(server)! });
         }
         record({ participant: server.name, pair, ...(await fetchOnce(context, server, { topic: topics.get(server)!, maxBytes })) });
