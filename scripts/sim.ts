@@ -31,6 +31,11 @@ const listOf = (counts: ReadonlyMap<string, number>): string =>
     .map(([name, count]) => `${name} ${count}`)
     .join(", ");
 console.log(`scenario ${result.scenario}; ${(tookMs / 1000).toFixed(1)} s of one core`);
+const { clients, leastOperations, windowMs } = result.load;
+const rate = windowMs === 0 ? 0 : (leastOperations * 1000) / windowMs;
+console.log(
+  `${(windowMs / 60_000).toFixed(1)} virtual minutes under faults; the least busy of ${clients} clients: ${rate.toFixed(1)} operations a second`,
+);
 console.log(`operations: ${listOf(result.operationsByKind)}`);
 console.log(`strikes: ${listOf(result.strikes)}`);
 console.log(`crash points: ${listOf(result.crashPoints)}`);

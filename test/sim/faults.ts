@@ -10,6 +10,8 @@ export interface FaultRates {
   storeDelayed: number;
   storeDuplicate: number;
   storePartialList: number;
+  /** A listing takes seconds. */
+  storeSlowList: number;
   /** A bit flips in a data object on its way to the reader. */
   storeBitFlip: number;
   storeTail: number;
@@ -30,6 +32,7 @@ export const CALM: Readonly<FaultRates> = {
   storeDelayed: 0,
   storeDuplicate: 0,
   storePartialList: 0,
+  storeSlowList: 0,
   storeBitFlip: 0,
   storeTail: 0,
   walError: 0,
@@ -49,6 +52,7 @@ export const STORMY: Readonly<FaultRates> = {
   storeDelayed: 0.02,
   storeDuplicate: 0.03,
   storePartialList: 0.3,
+  storeSlowList: 0.1,
   storeBitFlip: 0.01,
   storeTail: 0.008,
   walError: 0.003,
@@ -58,6 +62,70 @@ export const STORMY: Readonly<FaultRates> = {
   netHalfOpen: 0.0001,
   netTail: 0.005,
 };
+
+/** Every kind of fault that can strike; a soak in which one hardly did has shown little. */
+export const FAULT_KINDS: readonly string[] = [
+  "clock.jump",
+  "clock.skew",
+  "memory.poisoned",
+  "net.half-open",
+  "net.partition",
+  "net.partition-then-end",
+  "net.reset",
+  "net.resets",
+  "net.slow",
+  "process.crash-in-start",
+  "process.drain",
+  "process.pause",
+  "process.takeover-of-paused",
+  "restart.empty-machine",
+  "restart.same-machine",
+  "store.409",
+  "store.412",
+  "store.503",
+  "store.bit-flip",
+  "store.delayed",
+  "store.duplicate",
+  "store.lost-reply",
+  "store.lost-request",
+  "store.outage",
+  "store.short-page",
+  "store.slow",
+  "store.slow-list",
+  "wal.bit-flip",
+  "wal.eio",
+  "wal.eio-burst",
+  "wal.error-burst",
+  "wal.landed-unanswered",
+  "wal.lost-unflushed",
+  "wal.read-eio",
+  "wal.rot-at-rest",
+  "wal.stall",
+  "wal.torn",
+];
+
+/** What a process can be caught at: each call that reaches the outside. */
+export const EFFECTS: readonly string[] = [
+  "net.write",
+  "store.createOnce",
+  "store.get",
+  "store.getTail",
+  "store.list",
+  "store.put",
+  "store.delete",
+  "wal.completion",
+  "wal.flush",
+  "wal.read",
+  "wal.write",
+];
+
+export const CRASH_POINTS: readonly string[] = [
+  ...EFFECTS.flatMap((effect) => [`before ${effect}`, `after ${effect}`]),
+  "at rest",
+  "cut off",
+  "drained",
+  "fenced",
+];
 
 /** Counts by name, in the order of first strike. */
 export class Strikes {

@@ -23,7 +23,7 @@ export class SimProcess {
   /** How far its wall clock is off. */
   wallOffsetMs = 0;
   /** Called at its death: devices tear what is in flight, the network resets connections. */
-  readonly deathListeners: (() => void)[] = [];
+  readonly deathListeners = new Set<() => void>();
   /** The crash point that killed it. */
   crashPoint: string | undefined;
   private effectsLeft = Number.POSITIVE_INFINITY;
@@ -91,7 +91,9 @@ export class SimProcess {
     this.backlog = [];
     this.scheduler.remember(`${this.name} dies (${this.crashPoint})`);
     this.scheduler.note("process.killed", this.number, 0);
-    for (const listener of this.deathListeners.splice(0)) listener();
+    const listeners = [...this.deathListeners];
+    this.deathListeners.clear();
+    for (const listener of listeners) listener();
   }
 
   pause(): void {

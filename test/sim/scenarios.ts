@@ -35,7 +35,7 @@ export interface Scenario {
   readonly visitors: number;
   /** Of each topic. */
   readonly partitions: number;
-  /** A producer's pause between requests, on average. */
+  /** From one operation of a client to its next, on average; what a stall holds up is made up for (`pace.ts`). */
   readonly pauseMs: number;
   /** How many of 100 batches are tens of kilobytes large. */
   readonly largePercent: number;
@@ -44,6 +44,8 @@ export interface Scenario {
   readonly churnsTopics: boolean;
   readonly rates: Partial<FaultRates>;
   readonly actions: Actions;
+  /** Of a round of soak.ts, so many seeds run this. 0: too much breaks for clients to keep their pace; for planted bugs and the tests. */
+  readonly soakShare: number;
   /** Between two actions, on average. */
   readonly everyMs: number;
   pickSizes(random: SeededRandom): Sizes;
@@ -55,7 +57,7 @@ function pickSizes(random: SeededRandom): Sizes {
   return {
     ringBytes: random.pick([512, 768, 1024]) * KIBIBYTE,
     diskBytes: random.pick([1536, 2048, 4096]) * KIBIBYTE,
-    uploadIntervalMs: random.pick([500, 1500, 4000]),
+    uploadIntervalMs: random.pick([1500, 4000, 8000]),
     uploadSizeBytes: random.pick([64, 128]) * KIBIBYTE,
     snapshotEverySlots: random.pick([8, 20, 50]),
     garbageGraceMs: random.pick([2_000, 10_000]),
@@ -124,30 +126,33 @@ const mixed: Scenario = {
   admins: 0,
   visitors: 0,
   partitions: 2,
-  pauseMs: 15,
+  pauseMs: 47,
   largePercent: 3,
   evenBatchBytes: 0,
   churnsTopics: true,
   rates: {},
   actions: MIXED,
+  soakShare: 5,
   everyMs: 14_000,
   pickSizes,
 };
 
 export const SCENARIOS: readonly Scenario[] = [
   mixed,
-  { ...mixed, name: "crashes", actions: { ...NONE, crashAtEffect: 8, kill: 1, drain: 1 }, everyMs: 9_000 },
-  { ...mixed, name: "zombies", actions: { ...NONE, takeOver: 6, pause: 2, crashAtEffect: 2 }, everyMs: 14_000 },
-  { ...mixed, name: "store", largePercent: 15, actions: { ...NONE, storeOutage: 5, crashAtEffect: 3 }, everyMs: 20_000 },
+  { ...mixed, name: "crashes", soakShare: 3, actions: { ...NONE, crashAtEffect: 8, kill: 1, drain: 1 }, everyMs: 9_000 },
+  { ...mixed, name: "zombies", soakShare: 2, actions: { ...NONE, takeOver: 6, pause: 2, crashAtEffect: 2 }, everyMs: 14_000 },
+  { ...mixed, name: "store", soakShare: 2, largePercent: 15, actions: { ...NONE, storeOutage: 5, crashAtEffect: 3 }, everyMs: 20_000 },
   {
     ...mixed,
     name: "network",
+    soakShare: 3,
     actions: { ...NONE, partition: 4, resets: 5, crashAtEffect: 1 },
     rates: { netReset: 0.002, netHalfOpen: 0.0004 },
   },
   {
     ...mixed,
     name: "device",
+    soakShare: 1,
     producers: 2,
     largePercent: 25,
     actions: { ...NONE, deviceErrors: 4, crashAtEffect: 3 },
@@ -156,6 +161,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     ...mixed,
     name: "laps",
+    soakShare: 0,
     producers: 3,
     largePercent: 40,
     actions: { ...NONE, crashAtWrite: 8, crashInStart: 3, deviceErrors: 2 },
@@ -168,6 +174,7 @@ export const SCENARIOS: readonly Scenario[] = [
     // A commit each: what one life wrote fits to the block behind what the next one does.
     ...mixed,
     name: "chain",
+    soakShare: 0,
     producers: 3,
     evenBatchBytes: 40_000,
     actions: { ...NONE, crashAtWrite: 1 },
@@ -179,6 +186,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     ...mixed,
     name: "restarts",
+    soakShare: 0,
     visitors: 1,
     partitions: 6,
     actions: { ...NONE, partitionThenEnd: 6, crashInStart: 6, drain: 1 },
@@ -190,17 +198,17 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     ...mixed,
     name: "topics",
+    soakShare: 0,
     consumers: 0,
     admins: 3,
-    pauseMs: 60,
     actions: { ...NONE, takeOver: 6, crashAtEffect: 3, storeOutage: 1 },
     rates: { storeLostReply: 0.04, storeLostRequest: 0.02, storeDelayed: 0.03, storeDuplicate: 0.06 },
     everyMs: 8_000,
     churnsTopics: false,
     pickSizes: pickRestlessSizes,
   },
-  { ...mixed, name: "groups", consumers: 0, members: 2, churnsTopics: false },
-  { ...mixed, name: "calm", actions: NONE, rates: {} },
+  { ...mixed, name: "groups", soakShare: 1, consumers: 0, members: 2, churnsTopics: false },
+  { ...mixed, name: "calm", soakShare: 1, actions: NONE, rates: {} },
 ];
 
 export function getScenario(name: string | undefined): Scenario {

@@ -11,7 +11,6 @@ import { type ClientPlace, insist, RETRIABLE } from "./sim-clients.ts";
 const UNKNOWN_TOPIC = 3;
 const TOPIC_EXISTS = 36;
 const MAX_TOPICS = 4;
-const PAUSE_MS = 80;
 
 export class SimAdmin {
   private readonly place: ClientPlace;
@@ -31,13 +30,16 @@ export class SimAdmin {
   }
 
   async run(): Promise<void> {
-    const { clock, random } = this.place.process;
+    const { pace, process } = this.place;
+    const { random } = process;
     while (!this.isStopping) {
       const oldest = this.topics[0];
       if (oldest !== undefined && (this.topics.length >= MAX_TOPICS || random.chance(40))) await this.delete(oldest);
       else await this.create();
-      await this.check();
-      await clock.sleep(random.nextFloat() * 2 * PAUSE_MS);
+      do {
+        await pace.next();
+        await this.check();
+      } while (pace.isBehind && !this.isStopping);
     }
   }
 
@@ -52,7 +54,7 @@ export class SimAdmin {
         allowAutoTopicCreation: false,
       });
       const answer = await connection.request(metadataApi, 8, request);
-      this.place.history.done("metadata");
+      this.place.done("metadata");
       // One that was replaced and does not know it yet has missed what came after.
       if (!wasCurrent || !this.place.isCurrent(connection.host)) throw await this.again();
       for (const { name, errorCode } of answer.topics) {
@@ -92,7 +94,7 @@ export class SimAdmin {
       attempts++;
       const wasCurrent = this.place.isCurrent(connection.host);
       const errorCode = await ask(connection);
-      this.place.history.done(what === "CreateTopics" ? "create-topic" : "delete-topic");
+      this.place.done(what === "CreateTopics" ? "create-topic" : "delete-topic");
       if (errorCode === 0) return;
       const isCurrent = wasCurrent && this.place.isCurrent(connection.host);
       if (errorCode === isMadeCode && attempts > 1 && isCurrent) return;

@@ -11,6 +11,7 @@ import {
 } from "../../src/protocol/messages/list-offsets.ts";
 import { newPartitionProduceData, newProduceRequest, newTopicProduceData, produceApi } from "../../src/protocol/messages/produce.ts";
 import type { History, LogModel } from "./history.ts";
+import type { Pace } from "./pace.ts";
 import type { SimProcess } from "./process.ts";
 import { decodeSimBatches, encodeSimBatch } from "./sim-batch.ts";
 import { ConnectionLost, SimConnection } from "./sim-client.ts";
@@ -21,6 +22,7 @@ const FETCH_VERSION = 12;
 const MAX_IN_FLIGHT = 5;
 /** Shorter than a client's patience. */
 const LONG_POLL_MS = 4_200;
+const LONG_POLL_PERCENT = 10;
 const MAX_ANSWER_MS = 2_500;
 const DISTURBED_MS = 15_000;
 /** UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER, REQUEST_TIMED_OUT, COORDINATOR_*, storage errors, UNKNOWN_LEADER_EPOCH. */
@@ -33,6 +35,10 @@ export interface ClientPlace {
   readonly process: SimProcess;
   readonly network: SimNetwork;
   readonly history: History;
+  /** When its next operation is due, and how many it has done. */
+  readonly pace: Pace;
+  /** An operation was answered. */
+  done(operation: string): void;
   /** A broker to try: most often the one that serves, sometimes one that was. */
   pickHost(): { readonly host: string; readonly port: number };
   /** True when nobody else has taken over from the process behind this host. */
@@ -72,19 +78,19 @@ export class SimProducer {
   private readonly place: ClientPlace;
   private readonly number: number;
   private readonly logs: readonly LogModel[];
-  private readonly pauseMs: number;
   private readonly largePercent: number;
   private readonly evenBatchBytes: number;
   private readonly nextCounter = new Map<LogModel, number>();
+  /** Where a batch of ours was acknowledged. */
+  private readonly known = new Set<LogModel>();
   private pending: PendingRequest[] = [];
   private producerId = -1;
   private isStopping = false;
 
-  constructor(place: ClientPlace, number: number, logs: readonly LogModel[], pauseMs: number, largePercent = 3, evenBatchBytes = 0) {
+  constructor(place: ClientPlace, number: number, logs: readonly LogModel[], largePercent = 3, evenBatchBytes = 0) {
     this.place = place;
     this.number = number;
     this.logs = logs;
-    this.pauseMs = pauseMs;
     this.largePercent = largePercent;
     this.evenBatchBytes = evenBatchBytes;
   }
@@ -98,7 +104,7 @@ export class SimProducer {
     this.producerId = await insist(this.place, async (connection) => {
       const request = newInitProducerIdRequest({ transactionalId: null, transactionTimeoutMs: 60_000, producerId: -1n, producerEpoch: -1 });
       const answer = await connection.request(initProducerIdApi, 4, request);
-      this.place.history.done("init-producer-id");
+      this.place.done("init-producer-id");
       if (answer.errorCode === 0) return Number(answer.producerId);
       await this.place.process.clock.sleep(100);
       throw new ConnectionLost("again");
@@ -120,13 +126,13 @@ export class SimProducer {
         unsent.shift();
         send(next);
       }
-      const { random, clock } = this.place.process;
-      const wanted = 1 + random.nextInt(MAX_IN_FLIGHT);
+      const wanted = 1 + this.place.process.random.nextInt(MAX_IN_FLIGHT);
       while (!this.isStopping && unsent.length === 0 && inFlight.length < wanted) {
-        const request = this.makeRequest();
+        await this.place.pace.next();
+        const request = this.isStopping ? undefined : this.makeRequest();
+        if (request === undefined) break;
         this.pending.push(request);
         send(request);
-        if (random.chance(60)) await clock.sleep(random.nextFloat() * 2 * this.pauseMs);
       }
       const oldest = inFlight.shift();
       if (oldest === undefined) return;
@@ -159,7 +165,7 @@ export class SimProducer {
   /** Throws ConnectionLost when a batch must go again: then all later ones do, in order, over a new connection. */
   private settle({ batches }: PendingRequest, answers: readonly ProduceAnswer[], isCurrent: boolean): void {
     const { history } = this.place;
-    history.done("send");
+    this.place.done("send");
     for (const batch of batches) {
       if (batch.isAcknowledged) continue;
       const answer = answers.find(({ topic, partition }) => topic === batch.log.topic && partition === batch.log.partition);
@@ -178,18 +184,26 @@ export class SimProducer {
         batch.log.find("unexpected-error", `producer ${this.number}'s batch at ${batch.firstCounter} was answered with error ${errorCode}`);
       }
       batch.isAcknowledged = true;
+      this.known.add(batch.log);
       batch.log.acknowledge(this.number, batch.firstCounter, batch.count, errorCode === 0 ? baseOffset : -1);
     }
     if (batches.some((batch) => !batch.isAcknowledged)) throw new ConnectionLost("again");
   }
 
-  private makeRequest(): PendingRequest {
+  /**
+   * Undefined when an answer must come first. A producer's first batch of a partition goes alone: to a partition that does not know the producer, as to Kafka's, any
+   * sequence is a beginning, so that a first batch refused for a while and a second one accepted would be out of order for good.
+   */
+  private makeRequest(): PendingRequest | undefined {
     const { random } = this.place.process;
     const first = random.nextInt(this.logs.length);
     const partitions = random.chance(70) ? 1 : 1 + random.nextInt(Math.min(3, this.logs.length));
     const batches: PendingBatch[] = [];
-    for (let index = 0; index < partitions; index++) batches.push(this.makeBatch(this.logs[(first + index) % this.logs.length]!));
-    return { batches };
+    for (let index = 0; index < partitions; index++) {
+      const log = this.logs[(first + index) % this.logs.length]!;
+      if (this.known.has(log) || !this.nextCounter.has(log)) batches.push(this.makeBatch(log));
+    }
+    return batches.length === 0 ? undefined : { batches };
   }
 
   private makeBatch(log: LogModel): PendingBatch {
@@ -238,6 +252,11 @@ export class SimConsumer {
     this.target = ends;
   }
 
+  /** It has read its logs to their ends, where nobody writes any more: what was acknowledged must have been there. */
+  checkComplete(): void {
+    for (const [log, position] of this.positions) log.checkComplete(position);
+  }
+
   get isBehind(): boolean {
     const { target } = this;
     if (target === undefined) return !this.isStopping;
@@ -249,11 +268,13 @@ export class SimConsumer {
   }
 
   private async pollOver(connection: SimConnection): Promise<void> {
-    const { process, history } = this.place;
+    const { process, history, pace } = this.place;
     let session = { id: 0, epoch: 0 };
     let toSend: readonly LogModel[] = [...this.positions.keys()];
     while (this.isBehind && !this.isStopping) {
-      const maxWaitMs = process.random.chance(10) ? LONG_POLL_MS : 50 + process.random.nextInt(250);
+      await pace.next();
+      const shortMs = pace.isBehind ? process.random.nextInt(20) : 50 + process.random.nextInt(250);
+      const maxWaitMs = process.random.chance(LONG_POLL_PERCENT) ? LONG_POLL_MS : shortMs;
       const wasAtEnd = [...this.positions].every(([log, position]) => position >= log.acknowledgedEnd);
       const request = newFetchRequest({
         replicaId: -1,
@@ -272,7 +293,7 @@ export class SimConsumer {
         ),
       });
       const answer = await connection.request(fetchApi, FETCH_VERSION, request);
-      history.done("poll");
+      this.place.done("poll");
       if (answer.errorCode !== 0) {
         session = { id: 0, epoch: 0 };
         toSend = [...this.positions.keys()];
@@ -337,7 +358,7 @@ export async function createSimTopic(place: ClientPlace, name: string, partition
   await insist(place, async (connection) => {
     const topics = [newCreatableTopic({ name, numPartitions: partitions, replicationFactor: 1 })];
     const answer = await connection.request(createTopicsApi, 7, newCreateTopicsRequest({ topics, timeoutMs: 8000 }));
-    place.history.done("create-topic");
+    place.done("create-topic");
     const errorCode = answer.topics[0]?.errorCode ?? -1;
     if (errorCode === 0 || errorCode === topicExists) return;
     if (!RETRIABLE.has(errorCode)) place.history.find("unexpected-error", `CreateTopics of ${name} was answered with error ${errorCode}`);
@@ -351,7 +372,7 @@ export async function deleteSimTopic(place: ClientPlace, name: string): Promise<
   await insist(place, async (connection) => {
     const request = newDeleteTopicsRequest({ topics: [newDeleteTopicState({ name })], timeoutMs: 8000 });
     const errorCode = (await connection.request(deleteTopicsApi, 6, request)).responses[0]?.errorCode ?? -1;
-    place.history.done("delete-topic");
+    place.done("delete-topic");
     if (errorCode === 0 || errorCode === unknownTopic) return;
     if (!RETRIABLE.has(errorCode)) place.history.find("unexpected-error", `DeleteTopics of ${name} was answered with error ${errorCode}`);
     await place.process.clock.sleep(100);
@@ -367,7 +388,7 @@ export async function readEnd(place: ClientPlace, log: LogModel): Promise<number
     const partition = newListOffsetsPartition({ partitionIndex: log.partition, timestamp: -1n });
     const request = newListOffsetsRequest({ replicaId: -1, topics: [newListOffsetsTopic({ name: log.topic, partitions: [partition] })] });
     const answer = (await connection.request(listOffsetsApi, 7, request)).topics[0]?.partitions[0];
-    place.history.done("list-offsets");
+    place.done("list-offsets");
     // One that was replaced and does not know it yet may still answer from what it had.
     if (answer === undefined || answer.errorCode !== 0 || !isCurrent || !place.isCurrent(connection.host)) {
       await place.process.clock.sleep(50);

@@ -17,6 +17,9 @@ import { makeSimConfig, makeSimWorld, type SimWorld, type Sizes } from "./sim-wo
 
 const KAFKA_PORT = 9092;
 const NODE_ID = 1;
+/** Of 100 processes, so many have a wall clock of their own. With the largest jump of a broker's it stays within the hour that a timestamp may lie ahead. */
+const SKEWED_PERCENT = 50;
+const LARGEST_SKEW_MS = 120_000;
 
 /** Ends of a start that faults explain; after them the supervisor tries again. */
 const EXCUSED: ReadonlySet<string> = new Set([
@@ -33,6 +36,9 @@ const EXCUSED: ReadonlySet<string> = new Set([
   "closing",
   "segment-damaged",
 ]);
+
+/** Ends of a start that a flipped bit on the volume explains. */
+const DAMAGE: ReadonlySet<string> = new Set(["wal-behind", "wal-header-damaged", "wal-damaged"]);
 
 export interface Incarnation {
   readonly process: SimProcess;
@@ -58,6 +64,10 @@ export class SimCluster {
   private processCount = 100;
   private machine = 1;
   wallOffsetMs = 0;
+  /** A bit was flipped on purpose where it can be told from a torn write: now damage must be reported, and is no finding. */
+  expectsDamage = false;
+  /** How often a broker has reported it. */
+  damageReports = 0;
 
   constructor(options: {
     readonly scheduler: Scheduler;
@@ -82,7 +92,7 @@ export class SimCluster {
 
   makeProcess(name: string, host: string): SimProcess {
     const number = this.processCount++;
-    return new SimProcess({
+    const process = new SimProcess({
       number,
       name,
       host,
@@ -90,6 +100,11 @@ export class SimCluster {
       seed: this.random.nextInt(2 ** 31),
       onBug: (error, process) => this.bugFound(error, process),
     });
+    if (this.random.chance(SKEWED_PERCENT)) {
+      process.wallOffsetMs = (this.random.nextFloat() * 2 - 1) * LARGEST_SKEW_MS;
+      this.faults.strikes.hit("clock.skew");
+    }
+    return process;
   }
 
   /** Where clients go: to who serves, now and then to who did. */
@@ -110,14 +125,14 @@ export class SimCluster {
   /** Starts a process that takes the volume from whoever has it. */
   start(): void {
     const process = this.makeProcess(`broker-${++this.starts}`, `machine-${this.machine}`);
-    process.wallOffsetMs = this.wallOffsetMs;
+    process.wallOffsetMs = this.wallOffsetMs + process.wallOffsetMs;
     const { bucket, disk, network, faults, sizes } = this;
     const onEvent = (level: string, event: string, message: string, fields: LogFields): void =>
       this.logged(process, level, event, message, fields);
     const world = makeSimWorld({ process, bucket, disk, network, faults, sizes, onEvent });
     const incarnation: Incarnation = { process, world, broker: undefined };
     this.current = incarnation;
-    process.deathListeners.push(() => this.died(incarnation));
+    process.deathListeners.add(() => this.died(incarnation));
     this.scheduler.remember(`${process.name} starts on ${process.host}`);
     process.post(0, "process.start", () => {
       buildBroker(makeSimConfig(process.host, KAFKA_PORT, NODE_ID, sizes), world).then(
@@ -189,7 +204,8 @@ export class SimCluster {
       return;
     }
     this.scheduler.remember(`${process.name} could not start: ${error.code}: ${error.message}`);
-    if (!EXCUSED.has(error.code) && this.crashesAreFindings) this.history.find("start-refused", `${error.code}: ${error.message}`);
+    if (this.expectsDamage && DAMAGE.has(error.code)) this.damageReports++;
+    else if (!EXCUSED.has(error.code) && this.crashesAreFindings) this.history.find("start-refused", `${error.code}: ${error.message}`);
     // The fence is a proven death: whoever has lost the volume and still answers is killed by whoever keeps processes.
     if (error.code === "broker-alive") for (const zombie of [...this.zombies]) zombie.process.kill("replaced and still alive");
     process.post(0, "process.exit", () => process.kill(`start failed: ${error.code}`));
@@ -205,7 +221,9 @@ export class SimCluster {
   private logged(process: SimProcess, level: string, event: string, message: string, fields: LogFields): void {
     this.scheduler.note(event, process.number, 0);
     if (level !== "info" || event.startsWith("broker.")) this.scheduler.remember(`${process.name} ${level} ${event}: ${message}`);
-    if (event === "wal.damaged" && this.crashesAreFindings) this.history.find("wal-damaged", `${message} ${JSON.stringify(fields)}`);
+    if (event === "wal.damaged") this.damageReports++;
+    if (event === "wal.damaged" && this.crashesAreFindings && !this.expectsDamage)
+      this.history.find("wal-damaged", `${message} ${JSON.stringify(fields)}`);
     if (event === "request.failed") this.history.find("unexpected-error", `${message} ${JSON.stringify(fields)}`);
   }
 }

@@ -1,15 +1,22 @@
 /**
  * A WAL volume that outlives the processes which open it, and one process's handle on it. A write lands when it completes; at a crash, or when another process
- * takes the volume, each write in flight has landed wholly, in part (by sector, in any order) or not at all. Whoever does not hold the volume any more is
+ * takes the volume, each write in flight has landed wholly, in part (by sector, in any order) or not at all. What landed so can be read, and is lost again
+ * with the power unless somebody flushes. Whoever does not hold the volume any more is
  * refused: the fence that a proven death and a free lock give on one machine.
  */
 import { Trouble } from "../../src/base/trouble.ts";
 import { WAL_BLOCK_BYTES, type WalDevice } from "../../src/storage/wal/wal-device.ts";
 import { tear } from "../unit/support/journaling-wal-device.ts";
+import type { SeededRandom } from "../unit/support/seeded-random.ts";
 import type { Faults } from "./faults.ts";
 import type { SimProcess } from "./process.ts";
 
 const TYPICAL_WRITE_MS = 0.6;
+/** Headers, fence and scratch lie below. */
+const DATA_FROM_BYTES = 4 * WAL_BLOCK_BYTES;
+const REMEMBERED_WRITES = 64;
+/** Of 100 openings, so many follow a power cut. */
+const CACHE_LOSS_PERCENT = 40;
 const STALL_MS = 4_000;
 
 interface WriteInFlight {
@@ -18,14 +25,28 @@ interface WriteInFlight {
   readonly source: Uint8Array;
   readonly asSubmitted: Uint8Array;
   readonly readsLate: boolean;
+  readonly submitted: number;
   resolve(): void;
   reject(reason: unknown): void;
   isOver: boolean;
 }
 
+interface DurableWrite {
+  readonly deviceOffset: number;
+  readonly lengthBytes: number;
+  /** Places in the order of all submissions and completions. */
+  readonly submitted: number;
+  readonly completed: number;
+}
+
 export class SimDisk {
   readonly bytes: Uint8Array;
+  /** Counts submissions and completions. */
+  clock = 0;
   private holder: SimWalDevice | undefined;
+  /** What lay in blocks that the device's cache alone has in their present state: a crash left them there, no completed write or flush has made them durable. */
+  private readonly unflushed = new Map<number, Uint8Array>();
+  private readonly durable: DurableWrite[] = [];
 
   constructor(capacityBytes: number) {
     this.bytes = new Uint8Array(capacityBytes);
@@ -34,9 +55,10 @@ export class SimDisk {
   /** Takes the volume from whoever held it. */
   open(process: SimProcess, faults: Faults): SimWalDevice {
     this.holder?.fence();
+    if (process.random.chance(CACHE_LOSS_PERCENT) && this.loseCache(process.random)) faults.strikes.hit("wal.lost-unflushed");
     const device = new SimWalDevice(this, process, faults);
     this.holder = device;
-    process.deathListeners.push(() => device.fence());
+    process.deathListeners.add(() => device.fence());
     return device;
   }
 
@@ -46,6 +68,59 @@ export class SimDisk {
 
   close(device: SimWalDevice): void {
     if (this.holder === device) this.holder = undefined;
+  }
+
+  /** A write that nobody was told of lands, wholly or in part: readable from now on, and not yet durable. */
+  landInCache(deviceOffset: number, lengthBytes: number, land: () => void): void {
+    for (let at = deviceOffset; at < deviceOffset + lengthBytes; at += WAL_BLOCK_BYTES) {
+      if (!this.unflushed.has(at)) this.unflushed.set(at, this.bytes.slice(at, at + WAL_BLOCK_BYTES));
+    }
+    land();
+  }
+
+  landDurably(deviceOffset: number, bytes: Uint8Array, submitted: number): void {
+    this.bytes.set(bytes, deviceOffset);
+    if (this.unflushed.size > 0)
+      for (let at = deviceOffset; at < deviceOffset + bytes.length; at += WAL_BLOCK_BYTES) this.unflushed.delete(at);
+    this.durable.push({ deviceOffset, lengthBytes: bytes.length, submitted, completed: ++this.clock });
+    if (this.durable.length > REMEMBERED_WRITES) this.durable.shift();
+  }
+
+  flushed(): void {
+    this.unflushed.clear();
+  }
+
+  /**
+   * Flips a bit of a commit that was durable before later ones were sealed, which therefore say so: damage that can be told from a torn write. False when no such
+   * commit is remembered.
+   */
+  rot(random: SeededRandom): boolean {
+    const data = this.durable.filter((write) => write.deviceOffset >= DATA_FROM_BYTES);
+    const isProven = (write: DurableWrite): boolean => {
+      const next = data.find((later) => later.submitted > write.completed);
+      return next !== undefined && data.some((later) => later.submitted > next.completed);
+    };
+    const candidates = data.filter(isProven);
+    if (candidates.length === 0) return false;
+    const { deviceOffset, lengthBytes } = random.pick(candidates);
+    const end = deviceOffset + lengthBytes;
+    let at = deviceOffset + random.nextInt(lengthBytes);
+    // Not the padding, where a flip harms nobody.
+    while (this.bytes[at] === 0) at = at + 1 < end ? at + 1 : deviceOffset;
+    this.bytes[at]! ^= 1 << random.nextInt(8);
+    return true;
+  }
+
+  /** The power goes: blocks that only the cache had fall back to what they were, each for itself. */
+  private loseCache(random: SeededRandom): boolean {
+    let lost = false;
+    for (const [at, before] of this.unflushed) {
+      if (random.chance(30)) continue;
+      lost = true;
+      this.bytes.set(before, at);
+      this.unflushed.delete(at);
+    }
+    return lost;
   }
 }
 
@@ -80,6 +155,7 @@ export class SimWalDevice implements WalDevice {
       source: bytes,
       asSubmitted: bytes.slice(),
       readsLate: process.random.chance(50),
+      submitted: ++this.disk.clock,
       resolve,
       reject,
       isOver: false,
@@ -112,8 +188,13 @@ export class SimWalDevice implements WalDevice {
   }
 
   flush(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    if (this.process.effect("wal.flush")) this.process.post(TYPICAL_WRITE_MS, "wal.flush", resolve);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    if (!this.process.effect("wal.flush")) return promise;
+    this.process.post(TYPICAL_WRITE_MS, "wal.flush", () => {
+      if (this.isFenced) return reject(deviceTrouble("EIO at flushing"));
+      this.disk.flushed();
+      resolve();
+    });
     return promise;
   }
 
@@ -131,8 +212,7 @@ export class SimWalDevice implements WalDevice {
       // Sent after the volume was lost: refused, nothing lands.
       if (wasFenced) continue;
       const lands = this.process.random.chance(40);
-      if (lands) this.disk.bytes.set(write.asSubmitted, write.deviceOffset);
-      else tear(this.disk.bytes, { deviceOffset: write.deviceOffset, bytes: write.asSubmitted }, this.process.random);
+      this.landAnyhow(write, lands);
       this.process.post(0, "wal.ended", () => (lands ? write.resolve() : write.reject(deviceTrouble("EIO: the volume was taken"))));
     }
   }
@@ -142,13 +222,23 @@ export class SimWalDevice implements WalDevice {
     write.isOver = true;
     this.inFlight = this.inFlight.filter((other) => other !== write);
     if (fails || this.isFenced) {
-      if (!this.isFenced) tear(this.disk.bytes, { deviceOffset: write.deviceOffset, bytes: write.asSubmitted }, this.process.random);
+      if (!this.isFenced) this.landAnyhow(write, false);
       this.process.post(0, "wal.failed", () => write.reject(deviceTrouble("EIO")));
       return;
     }
-    this.disk.bytes.set(write.readsLate ? write.source : write.asSubmitted, write.deviceOffset);
+    this.disk.landDurably(write.deviceOffset, write.readsLate ? write.source : write.asSubmitted, write.submitted);
     this.process.post(0, "wal.durable", () => {
       if (this.process.effect("wal.completion")) write.resolve();
+    });
+  }
+
+  /** `lands`: wholly. Otherwise any of its sectors, in any order, or none. */
+  private landAnyhow({ deviceOffset, asSubmitted }: WriteInFlight, lands: boolean): void {
+    const { disk, faults, process } = this;
+    faults.strikes.hit(lands ? "wal.landed-unanswered" : "wal.torn");
+    disk.landInCache(deviceOffset, asSubmitted.length, () => {
+      if (lands) disk.bytes.set(asSubmitted, deviceOffset);
+      else tear(disk.bytes, { deviceOffset, bytes: asSubmitted }, process.random);
     });
   }
 

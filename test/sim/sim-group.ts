@@ -83,7 +83,7 @@ export class SimGroupMember {
   private async workOver(connection: SimConnection): Promise<void> {
     const request = newFindCoordinatorRequest({ key: this.group.groupId, keyType: 0 });
     const { errorCode } = await connection.request(findCoordinatorApi, 2, request);
-    this.place.history.done("find-coordinator");
+    this.place.done("find-coordinator");
     await this.settle("FindCoordinator", errorCode);
     while (!this.isStopping) {
       try {
@@ -96,7 +96,7 @@ export class SimGroupMember {
     }
     const members = [newMemberIdentity({ memberId: this.memberId })];
     await connection.request(leaveGroupApi, 3, newLeaveGroupRequest({ groupId: this.group.groupId, members }));
-    this.place.history.done("leave-group");
+    this.place.done("leave-group");
   }
 
   private async join(connection: SimConnection): Promise<Membership> {
@@ -115,7 +115,7 @@ export class SimGroupMember {
         rebalanceTimeoutMs: REBALANCE_TIMEOUT_MS,
       }),
     );
-    this.place.history.done("join-group");
+    this.place.done("join-group");
     if (joined.errorCode === MEMBER_ID_REQUIRED) {
       this.memberId = joined.memberId;
       throw new Rejoin();
@@ -137,7 +137,7 @@ export class SimGroupMember {
       3,
       newSyncGroupRequest({ groupId, generationId, memberId: this.memberId, assignments }),
     );
-    this.place.history.done("sync-group");
+    this.place.done("sync-group");
     await this.settle("SyncGroup", synced.errorCode);
     return { generationId, assigned: [...synced.assignment].flatMap((at) => this.group.logs[at] ?? []) };
   }
@@ -147,7 +147,7 @@ export class SimGroupMember {
     const before = new Map(logs.map((log) => [log, this.group.getAcknowledged(log)]));
     const wasCurrent = this.place.isCurrent(connection.host);
     const committed = await fetchCommitted(connection, this.group, logs);
-    this.place.history.done("offset-fetch");
+    this.place.done("offset-fetch");
     for (const [log, { errorCode, offset }] of committed) {
       await this.settle("OffsetFetch", errorCode);
       // A coordinator that was replaced and does not know it yet has missed what came after.
@@ -167,19 +167,19 @@ export class SimGroupMember {
     { generationId, assigned }: Membership,
     positions: Map<LogModel, number>,
   ): Promise<void> {
-    const { process, history } = this.place;
+    const { process, pace } = this.place;
     const { groupId } = this.group;
     let heartbeatMs = process.scheduler.nowMs;
     while (!this.isStopping) {
       if (process.scheduler.nowMs - heartbeatMs > HEARTBEAT_EVERY_MS) {
         heartbeatMs = process.scheduler.nowMs;
         const beat = await connection.request(heartbeatApi, 3, newHeartbeatRequest({ groupId, generationId, memberId: this.memberId }));
-        history.done("heartbeat");
+        this.place.done("heartbeat");
         await this.settle("Heartbeat", beat.errorCode);
       }
-      if (assigned.length === 0) await process.clock.sleep(300);
-      else await this.poll(connection, assigned, positions);
-      if (process.random.chance(30)) await this.commit(connection, generationId, positions);
+      await pace.next();
+      if (assigned.length > 0 && process.random.chance(75)) await this.poll(connection, assigned, positions);
+      else await this.commit(connection, generationId, positions);
     }
     await this.commit(connection, generationId, positions);
   }
@@ -195,7 +195,7 @@ export class SimGroupMember {
     );
     const request = newFetchRequest({
       replicaId: -1,
-      maxWaitMs: 100,
+      maxWaitMs: this.place.pace.isBehind ? 0 : 100,
       minBytes: 1,
       maxBytes: 1 << 20,
       sessionId: 0,
@@ -203,7 +203,7 @@ export class SimGroupMember {
       topics,
     });
     const answer = await connection.request(fetchApi, 12, request);
-    this.place.history.done("poll");
+    this.place.done("poll");
     for (const { topic, partitions } of answer.responses) {
       for (const { partitionIndex, errorCode, records } of partitions) {
         const log = this.place.history.log(topic, partitionIndex);
@@ -225,7 +225,7 @@ export class SimGroupMember {
     );
     const fields = { groupId: this.group.groupId, generationIdOrMemberEpoch: generationId, memberId: this.memberId, topics };
     const answer = await connection.request(offsetCommitApi, 7, newOffsetCommitRequest(fields));
-    this.place.history.done("offset-commit");
+    this.place.done("offset-commit");
     for (const { name, partitions } of answer.topics) {
       for (const { partitionIndex, errorCode } of partitions) {
         const log = this.place.history.log(name, partitionIndex);

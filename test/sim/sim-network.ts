@@ -75,6 +75,9 @@ export class SimNetwork {
     }
     const listening: Listening = { process, events, isClosed: false };
     this.listeners.set(place, listening);
+    process.deathListeners.add(() => {
+      if (this.listeners.get(place) === listening) this.listeners.delete(place);
+    });
     return {
       port,
       close: () => {
@@ -110,8 +113,8 @@ export class SimNetwork {
       if (client.isOver) return reject(new Error("connection reset"));
       resolve(client);
     });
-    process.deathListeners.push(() => client.reset());
-    listening.process.deathListeners.push(() => server.reset());
+    client.watchProcess();
+    server.watchProcess();
     return promise;
   }
 }
@@ -132,11 +135,20 @@ class End implements TransportConnection {
   private wantsRoom = false;
   private lastArrivalMs = 0;
   private readonly held: Uint8Array[] = [];
+  private readonly onDeath = (): void => {
+    this.reset();
+    this.drop();
+  };
 
   constructor(network: SimNetwork, process: SimProcess, remoteAddress: string) {
     this.network = network;
     this.process = process;
     this.remoteAddress = remoteAddress;
+  }
+
+  /** A process that dies resets its connections. */
+  watchProcess(): void {
+    this.process.deathListeners.add(this.onDeath);
   }
 
   write(bytes: Uint8Array): number {
@@ -243,7 +255,16 @@ class End implements TransportConnection {
     if (this.wasTold) return;
     this.wasTold = true;
     this.isOver = true;
+    const { events } = this;
+    this.drop();
+    events?.ended();
+  }
+
+  /** Whoever still knows this end keeps nothing alive by it: a dead broker's memory is gone. */
+  private drop(): void {
     this.network.forget(this);
-    this.events?.ended();
+    this.process.deathListeners.delete(this.onDeath);
+    this.events = undefined;
+    this.held.length = 0;
   }
 }

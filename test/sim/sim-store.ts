@@ -13,6 +13,7 @@ const DEFAULT_DEADLINE_MS = 30_000;
 const TYPICAL_MS = 6;
 const TAIL_MS = 3_000;
 const DELAYED_MS = 20_000;
+const SLOW_LIST_MS = 6_000;
 
 interface Call<T> {
   readonly operation: string;
@@ -44,7 +45,12 @@ export class SimStore implements ObjectStore {
 
   createOnce(key: string, bytes: Uint8Array, options?: StoreCallOptions): Promise<PutResult> {
     const sent = bytes.slice();
-    return this.call({ operation: "createOnce", key, apply: () => this.bucket.createOnce(key, sent), options });
+    const apply = async (): Promise<PutResult> => {
+      const result = await this.bucket.createOnce(key, sent);
+      if (result.outcome === "exists") this.faults.strikes.hit("store.412");
+      return result;
+    };
+    return this.call({ operation: "createOnce", key, apply, options });
   }
 
   put(key: string, bytes: Uint8Array, options?: StoreCallOptions): Promise<void> {
@@ -145,7 +151,9 @@ export class SimStore implements ObjectStore {
         call.apply().catch(() => {});
       });
     }
-    scheduler.post(undefined, this.latency(), "store.arrives", () => {
+    const slowMs =
+      call.operation === "list" && this.strikes(rates.storeSlowList, "store.slow-list") ? process.random.nextFloat() * SLOW_LIST_MS : 0;
+    scheduler.post(undefined, this.latency() + slowMs, "store.arrives", () => {
       call.apply().then(
         (value) => {
           if (loses) process.post(this.latency(), "store.reply-lost", () => fail(unknown, "reply lost"));

@@ -10,6 +10,7 @@ import { loadAddon } from "../../src/native/load-addon.ts";
 import type { MemoryStore } from "../../src/objectstore/memory-store.ts";
 import { RetryingStore } from "../../src/objectstore/retrying-store.ts";
 import type { BlockCodecs } from "../../src/protocol/compression.ts";
+import { POISON_BYTE } from "../../src/storage/ring/memory-ring.ts";
 import type { LogFields, Logger } from "../../src/telemetry/telemetry.ts";
 import { blockCodecs } from "../unit/protocol/block-codecs.ts";
 import { NO_METRICS } from "../unit/support/recording-telemetry.ts";
@@ -20,6 +21,8 @@ import { useCrc } from "./sim-batch.ts";
 import type { SimDisk, SimWalDevice } from "./sim-disk.ts";
 import type { SimNetwork } from "./sim-network.ts";
 import { SimStore } from "./sim-store.ts";
+
+const POISON = Buffer.alloc(64, POISON_BYTE);
 
 /** How this run's brokers are sized: small, so that rings and volumes lap and snapshots are taken within minutes. */
 export interface Sizes {
@@ -78,7 +81,7 @@ export function makeSimWorld(parts: WorldParts): SimWorld {
     crc32c: native.crc32c,
     blockCodecs: native.blockCodecs,
     // Smaller than configured: the configuration allows no ring that laps within minutes.
-    allocateRing: () => new Uint8Array(sizes.ringBytes),
+    allocateRing: () => makeRing(process, faults, sizes.ringBytes),
     openObjectStore: async () => new RetryingStore(new SimStore(bucket, process, faults), process.clock, process.random),
     openWalDevice: () => {
       device = disk.open(process, faults);
@@ -115,6 +118,15 @@ export function makeSimConfig(host: string, port: number, nodeId: number, sizes:
   ];
   const memoryLimitBytes = 1024 ** 3;
   return loadConfig({ environment: {}, overrides, inMemory: false, memoryLimitBytes, hostName: host }).config;
+}
+
+/** The ring overwrites what it gives out again (`poisonReused`); whether it did is seen when its process dies. */
+function makeRing(process: SimProcess, faults: Faults, lengthBytes: number): Uint8Array {
+  const ring = Buffer.alloc(lengthBytes);
+  process.deathListeners.add(() => {
+    if (ring.includes(POISON)) faults.strikes.hit("memory.poisoned");
+  });
+  return ring;
 }
 
 /** zstd at once, its completion when the scheduler says. */

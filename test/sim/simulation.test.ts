@@ -1,10 +1,15 @@
-/** One seed twice, every scenario once, and the seeds that once failed: fixed seeds, half a virtual minute each. `scripts/soak.ts` runs fresh ones. */
+/**
+ * One seed twice, every scenario once, and the seeds that once failed: fixed seeds, half a virtual minute each; then some that nobody has run before, others every
+ * day. `scripts/soak.ts` runs many of those.
+ */
 import { describe, expect, test } from "bun:test";
+import { freshSeed } from "./fresh-seeds.ts";
 import { REGRESSIONS } from "./regressions.ts";
 import { SCENARIOS } from "./scenarios.ts";
 import { runSimulation, type SimResult } from "./simulation.ts";
 
 const MINUTES = 0.5;
+const FRESH_SEEDS = 6;
 /** The machine may be busy. */
 const TIMEOUT_MS = 120_000;
 
@@ -48,6 +53,18 @@ describe("simulation", () => {
       `seed ${seed} (${scenario}) does not fail again: ${found}`,
       () => {
         expectNothingFound(runSimulation({ seed, scenario, minutes }), minutes);
+      },
+      TIMEOUT_MS,
+    );
+  }
+
+  for (let index = 0; index < FRESH_SEEDS; index++) {
+    const seed = freshSeed() + index;
+    const scenario = SCENARIOS[seed % SCENARIOS.length]?.name;
+    test(
+      `today's seed ${seed} (${scenario}) ends without a finding`,
+      () => {
+        expectNothingFound(runSimulation({ seed, scenario, minutes: 2 * MINUTES }), 2 * MINUTES);
       },
       TIMEOUT_MS,
     );

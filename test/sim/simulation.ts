@@ -8,7 +8,9 @@ import { BucketAudit } from "./bucket-audit.ts";
 import { CALM, Faults, STORMY } from "./faults.ts";
 import { type Finding, History, type LogModel } from "./history.ts";
 import { Nemesis } from "./nemesis.ts";
+import { Pace } from "./pace.ts";
 import type { SimProcess } from "./process.ts";
+import { checkRot } from "./rot-check.ts";
 import { getScenario, type Scenario } from "./scenarios.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SimAdmin } from "./sim-admin.ts";
@@ -34,8 +36,8 @@ export interface SimResult {
   readonly virtualMs: number;
   readonly operations: number;
   readonly operationsByKind: ReadonlyMap<string, number>;
-  readonly clients: number;
   readonly faults: number;
+  readonly load: Load;
   readonly strikes: ReadonlyMap<string, number>;
   readonly crashPoints: ReadonlyMap<string, number>;
   readonly traceHash: string;
@@ -45,13 +47,27 @@ export interface SimResult {
   readonly line: string;
 }
 
+/** The time in which clients worked while things broke, without the start and what is checked after the faults have healed. */
+export interface Load {
+  readonly windowMs: number;
+  /** Clients that work from the window's beginning to its end. Those that come and go are not among them, nor is what they do. */
+  readonly clients: number;
+  /** Answered operations of the client that had the fewest. */
+  readonly leastOperations: number;
+  readonly faults: number;
+}
+
 /** After the faults have healed, every operation must have ended by then. Repeats of a failing write or lost commit back off to a few seconds. */
 const LIVENESS_BOUND_MS = 120_000;
 const AUDIT_EVERY_MS = 7_000;
+/** An audit reads all metadata, so a long run is audited as often as a short one, not as much more often as it is longer. */
+const MAX_AUDITS = 20;
 /** The longest that a request which its sender has given up may still be on its way to the bucket. */
 const LATE_REQUEST_MS = 21_000;
 /** After a start: the longest grace period of a scenario, and the sweep. */
 const SWEEP_MS = 15_000;
+/** Of 100 runs, so many end with a bit flipped on the volume. */
+const ROT_PERCENT = 60;
 const TOPICS = ["alpha", "beta"];
 
 export function runSimulation(options: SimOptions): SimResult {
@@ -79,6 +95,9 @@ class Simulation {
   private auditsEnded = 0;
   private healedMs = 0;
   private clientCount = 0;
+  /** Clients that stay. */
+  private readonly paces: Pace[] = [];
+  private load: Load = { windowMs: 0, clients: 0, leastOperations: 0, faults: 0 };
 
   constructor(options: SimOptions) {
     this.options = options;
@@ -108,7 +127,8 @@ class Simulation {
 
   /** Reads the bucket every few seconds, each time within one event. */
   private auditOften(): void {
-    this.scheduler.post(undefined, AUDIT_EVERY_MS, "audit", () => {
+    const everyMs = Math.max(AUDIT_EVERY_MS, (this.minutes * 60_000) / MAX_AUDITS);
+    this.scheduler.post(undefined, everyMs, "audit", () => {
       if (this.isOver) return;
       const before = this.auditsEnded;
       void this.audit.run().then(() => this.auditsEnded++);
@@ -148,7 +168,14 @@ class Simulation {
     this.faults.rates = { ...STORMY, ...this.scenario.rates };
     this.nemesis.start();
     if (this.scenario.churnsTopics) this.begin("churn", this.churn());
+    const beginMs = this.scheduler.nowMs;
     await driver.process.clock.sleep(this.minutes * 60_000);
+    this.load = {
+      windowMs: this.scheduler.nowMs - beginMs,
+      clients: this.paces.length,
+      leastOperations: Math.min(...this.paces.map((pace) => pace.operations)),
+      faults: this.faultCount,
+    };
     await this.heal(driver.process);
     await this.finish(driver);
     this.isOver = true;
@@ -159,19 +186,19 @@ class Simulation {
       Array.from({ length: this.scenario.partitions }, (_, partition) => this.history.log(topic, partition)),
     );
     for (let index = 0; index < this.scenario.producers; index++) {
-      const { pauseMs, largePercent, evenBatchBytes } = this.scenario;
-      const producer = new SimProducer(this.place(`producer-${index}`), index + 1, logs, pauseMs, largePercent, evenBatchBytes);
+      const { largePercent, evenBatchBytes } = this.scenario;
+      const producer = new SimProducer(this.lasting(`producer-${index}`), index + 1, logs, largePercent, evenBatchBytes);
       this.producers.push(producer);
       this.begin(`producer-${index}`, producer.run());
     }
     for (let index = 0; index < this.scenario.consumers; index++) {
       const own = index === 0 ? logs : logs.filter(() => this.random.chance(60));
-      const consumer = new SimConsumer(this.place(`consumer-${index}`), `consumer-${index}`, own.length === 0 ? logs : own);
+      const consumer = new SimConsumer(this.lasting(`consumer-${index}`), `consumer-${index}`, own.length === 0 ? logs : own);
       this.consumers.push(consumer);
       this.begin(`consumer-${index}`, consumer.run());
     }
     for (let index = 0; index < this.scenario.admins; index++) {
-      const admin = new SimAdmin(this.place(`admin-${index}`), `admin-${index}`);
+      const admin = new SimAdmin(this.lasting(`admin-${index}`), `admin-${index}`);
       this.admins.push(admin);
       this.begin(`admin-${index}`, admin.run());
     }
@@ -182,7 +209,7 @@ class Simulation {
   private startMembers(logs: readonly LogModel[]): void {
     this.group = new GroupModel("sim-group", logs);
     for (let index = 0; index < this.scenario.members; index++) {
-      const member = new SimGroupMember(this.place(`member-${index}`), `member-${index}`, this.group);
+      const member = new SimGroupMember(this.lasting(`member-${index}`), `member-${index}`, this.group);
       this.members.push(member);
       this.begin(`member-${index}`, member.run());
     }
@@ -214,7 +241,7 @@ class Simulation {
       const topic = `churn-${round}`;
       await createSimTopic(place, topic, 1);
       const log = this.history.log(topic, 0);
-      const producer = new SimProducer(place, 1000 + round, [log], this.scenario.pauseMs * 2);
+      const producer = new SimProducer(place, 1000 + round, [log]);
       const producing = producer.run();
       await place.process.clock.sleep(2000 + this.random.nextFloat() * 8000);
       producer.stop();
@@ -229,7 +256,7 @@ class Simulation {
   private async visit(index: number, logs: readonly LogModel[]): Promise<void> {
     for (let round = 1; !this.nemesis.isOver; round++) {
       const place = this.place(`visitor-${index}-${round}`);
-      const producer = new SimProducer(place, 10_000 * (index + 1) + round, logs, this.scenario.pauseMs);
+      const producer = new SimProducer(place, 10_000 * (index + 1) + round, logs);
       const producing = producer.run();
       await place.process.clock.sleep(300 + this.random.nextFloat() * 3000);
       producer.stop();
@@ -261,11 +288,12 @@ class Simulation {
     while (isBusy() && this.scheduler.nowMs < endMs) await sleep(250);
     if (isBusy())
       this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end within ${LIVENESS_BOUND_MS} ms after the faults`);
-    await this.readEverything(driver);
+    await this.readOn(driver);
     await this.checkCommitted(driver);
     // Over the sessions that they have: a restart would found new ones.
     while (this.unfinished.size > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
     if (this.unfinished.size > 0) this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end`);
+    for (const consumer of this.consumers) consumer.checkComplete();
     await sleep(Math.max(0, this.healedMs + LATE_REQUEST_MS - this.scheduler.nowMs));
     this.cluster.current?.process.kill("last restart");
     await this.readEverything(driver);
@@ -275,32 +303,61 @@ class Simulation {
     while (this.cluster.zombies.length > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
     for (const zombie of this.cluster.zombies) this.history.find("stuck", `${zombie.process.name} was replaced and has not stopped`);
     await this.audit.run(true);
+    const { cluster, faults, random } = this;
+    const logs = [...this.history.logs.values()].filter((log) => TOPICS.includes(log.topic));
+    if (random.chance(ROT_PERCENT)) await checkRot({ cluster, faults, logs, random, place: (name) => this.place(name) });
   }
 
-  private async readEverything(driver: ClientPlace): Promise<void> {
-    const ends = new Map<LogModel, number>();
-    for (const log of this.history.logs.values()) {
-      if (TOPICS.includes(log.topic)) ends.set(log, await this.readWhole(driver, log));
-    }
+  /** Consumers go on to where the logs end now; where there are none, somebody reads it all. */
+  private async readOn(driver: ClientPlace): Promise<void> {
+    if (this.consumers.length === 0) return this.readEverything(driver);
+    const ends = await this.readEnds(driver);
     for (const consumer of this.consumers) consumer.stopAt(ends);
   }
 
-  /** Reads a log from its beginning and checks that nothing is missing. Answers its end. */
-  private async readWhole(place: ClientPlace, log: LogModel): Promise<number> {
+  /** All logs from their beginning, with one reader, as a new consumer does. */
+  private async readEverything(driver: ClientPlace): Promise<void> {
+    const ends = await this.readEnds(driver);
+    const reader = new SimConsumer(driver, "reader of all", [...ends.keys()]);
+    reader.stopAt(ends);
+    await reader.run();
+    reader.checkComplete();
+  }
+
+  private async readEnds(driver: ClientPlace): Promise<Map<LogModel, number>> {
+    const ends = new Map<LogModel, number>();
+    for (const log of this.history.logs.values()) if (TOPICS.includes(log.topic)) ends.set(log, await readEnd(driver, log));
+    return ends;
+  }
+
+  /** Reads a log from its beginning and checks that nothing is missing. */
+  private async readWhole(place: ClientPlace, log: LogModel): Promise<void> {
     const end = await readEnd(place, log);
     const reader = new SimConsumer(place, `reader of ${log.name}`, [log]);
     reader.stopAt(new Map([[log, end]]));
     await reader.run();
-    log.checkComplete(reader.positions.get(log) ?? 0);
-    return end;
+    reader.checkComplete();
+  }
+
+  /** The place of a client that stays for the whole run. */
+  private lasting(name: string): ClientPlace {
+    const place = this.place(name);
+    this.paces.push(place.pace);
+    return place;
   }
 
   private place(name: string): ClientPlace {
     const process = this.cluster.makeProcess(name, `client-${++this.clientCount}`);
+    const pace = new Pace(process, this.scenario.pauseMs);
     return {
       process,
       network: this.network,
       history: this.history,
+      pace,
+      done: (operation) => {
+        pace.operations++;
+        this.history.done(operation);
+      },
       pickHost: () => this.cluster.pickHost(process.random),
       isCurrent: (host) => this.cluster.isCurrent(host),
     };
@@ -314,10 +371,14 @@ class Simulation {
     );
   }
 
+  private get faultCount(): number {
+    return this.faults.strikes.total + this.faults.crashPoints.total;
+  }
+
   private result(): SimResult {
     const { seed } = this.options;
     const { findings, operationCount, operations } = this.history;
-    const faults = this.faults.strikes.total + this.faults.crashPoints.total;
+    const faults = this.faultCount;
     const virtual = formatTime(this.scheduler.nowMs);
     const verdict = findings.length === 0 ? "ok" : "FAILED";
     return {
@@ -326,8 +387,8 @@ class Simulation {
       virtualMs: this.scheduler.nowMs,
       operations: operationCount,
       operationsByKind: operations,
-      clients: this.scenario.producers + this.scenario.consumers + this.scenario.members + this.scenario.admins + this.scenario.visitors,
       faults,
+      load: this.load,
       strikes: this.faults.strikes.counts,
       crashPoints: this.faults.crashPoints.counts,
       traceHash: this.scheduler.traceHash,
