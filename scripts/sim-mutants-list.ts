@@ -429,6 +429,14 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
     replace: "      this.#nextProducerId = outcome.firstId % 1000;",
   },
   {
+    name: "group-load-ends-early",
+    scenario: "groups",
+    harm: "a coordinator takes a short read of its log for its end",
+    file: "src/group/load-to-end.ts",
+    find: "        at = nextOffset;",
+    replace: "        at = Math.max(nextOffset, endOffset);",
+  },
+  {
     name: "offset-commit-answered-early",
     scenario: "groups",
     harm: "a committed offset is acknowledged before it is durable",
