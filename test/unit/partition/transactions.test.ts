@@ -104,6 +104,19 @@ describe("markers", () => {
     expect(endTransaction(api, log, { producerId: 7, producerEpoch: 4, isCommit: true, transactionVersion: 1 })).toBe("appended at 3");
   });
 
+  test("K1: a delayed marker of an ended transaction ends no later one: with an epoch per transaction it is stale", async () => {
+    const { api, log } = await harness();
+    await produce(api, { producerId: 7, sequence: 0 });
+    const first = { producerId: 7, producerEpoch: 1, isCommit: true };
+    expect(endTransaction(api, log, first)).toBe("appended at 1");
+    await produce(api, { producerId: 7, epoch: 1, sequence: 0 });
+    expect(endTransaction(api, log, first)).toBe("stale-epoch");
+    expect(endTransaction(api, log, { ...first, isCommit: false })).toBe("stale-epoch");
+    expect(log.lastStableOffset).toBe(2);
+    expect(endTransaction(api, log, { ...first, producerEpoch: 2, isCommit: false })).toBe("appended at 3");
+    expect(await fetchCommitted(api, 0)).toMatchObject({ nextOffset: 4, aborted: [[7, 2]] });
+  });
+
   test("of an older coordinator are refused, and so is everything once the log is closed", async () => {
     const { api, log } = await harness();
     await produce(api, { producerId: 7, sequence: 0 });
@@ -148,6 +161,62 @@ describe("markers", () => {
 });
 
 describe("transactions over a restart", () => {
+  test("R6: nothing is fetched or produced before the tail has been read: an aborted transaction in it is never taken for a committed one", async () => {
+    const { api, log, topicId } = await harness();
+    await produce(api, { producerId: 7, sequence: 0 });
+    endTransaction(api, log, { producerId: 7, producerEpoch: 1, isCommit: false });
+    api.partitions.close();
+    const again = new ApiHarness({}, api.storage, api.metadata, new ScriptedGate());
+    const reading = Promise.withResolvers<void>();
+    const openStream = api.storage.openStream.bind(api.storage);
+    api.storage.openStream = (id, options) => {
+      const stream = openStream(id, options);
+      const read = stream.read.bind(stream);
+      stream.tryRead = () => undefined;
+      stream.read = (from, limits) => reading.promise.then(() => read(from, limits));
+      return stream;
+    };
+    let answered = 0;
+    const count = <Value>(value: Value): Value => {
+      answered += 1;
+      return value;
+    };
+    const fetched = fetchCommitted(again, 0).then(count);
+    const produced = produce(again, { producerId: 7, epoch: 1, sequence: 0 }).then(count);
+    await settle();
+    expect(answered).toBe(0);
+    reading.resolve();
+    expect(await fetched).toMatchObject({ errorCode: 0, nextOffset: 2, aborted: [[7, 0]] });
+    expect(await produced).toMatchObject({ errorCode: 0, baseOffset: 2n });
+    expect(await open(again, topicId)).toBeInstanceOf(PartitionLog);
+  });
+
+  test("R3, M4: who was replaced appends nothing more, also what already waited for room; the next owner goes on with all producers", async () => {
+    const { api, log, topicId } = await harness();
+    await produce(api, { producerId: 7, sequence: 0, isTransactional: false });
+    await produce(api, { producerId: 8, sequence: 0 });
+    api.storage.hasRoom = false;
+    const waiting = produce(api, { producerId: 7, sequence: 1, isTransactional: false });
+    await settle();
+    api.metadata.setPartition(topicId, 0, { ownerNodeId: 2, term: 1 });
+    api.storage.grant();
+    expect((await waiting).errorCode).toBe(ErrorCodes.NOT_LEADER_OR_FOLLOWER);
+    expect(endTransaction(api, log, { producerId: 8, producerEpoch: 1, isCommit: true })).toBe("not-owner");
+    const next = new ApiHarness({}, api.storage, api.metadata, new ScriptedGate());
+    api.metadata.setPartition(topicId, 0, { ownerNodeId: 1, term: 2 });
+    const moved = await open(next, topicId);
+    expect([moved.term, moved.logEndOffset, moved.lastStableOffset]).toEqual([2, 2, 1]);
+    expect((await produce(next, { producerId: 7, sequence: 0, isTransactional: false })).baseOffset).toBe(0n);
+    expect((await produce(next, { producerId: 7, sequence: 1, isTransactional: false })).baseOffset).toBe(2n);
+    expect((await produce(next, { producerId: 8, sequence: 1 })).errorCode).toBe(0);
+    expect(api.storage.stream(topicId, 0).batches.map((batch) => [batch.baseOffset, batch.lastOffset])).toEqual([
+      [0, 0],
+      [1, 1],
+      [2, 2],
+      [3, 3],
+    ]);
+  });
+
   for (const withCheckpoint of [false, true]) {
     test(`R4, R5: open and aborted ones are there again, ${withCheckpoint ? "from a checkpoint and the batches above" : "from the batches alone"}`, async () => {
       const { api, log, topicId } = await harness();
