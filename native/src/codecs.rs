@@ -42,7 +42,7 @@ pub fn lz4_frame_decompress(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, C
 
 /// Bytes of the lz4 frame that `bytes` begins with, by its block sizes up to its end mark (lz4 frame format 1.6.2). The decoder takes
 /// the end of its input for the end of a frame, so that a cut would go unseen without this.
-fn lz4_frame_length(bytes: &[u8]) -> Result<usize, CodecError> {
+pub(crate) fn lz4_frame_length(bytes: &[u8]) -> Result<usize, CodecError> {
     const MAGIC: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
     let cut = || CodecError::Corrupt("the lz4 frame is cut short".to_owned());
     if !bytes.starts_with(MAGIC) {

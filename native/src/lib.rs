@@ -7,9 +7,15 @@
 //! | `ring`     | the anonymous mapping behind the memory ring                                 |
 //! | `checksum` | CRC32C, exported as a plain C function for calls of a few nanoseconds        |
 //! | `codecs`   | lz4 frames and raw snappy blocks, decompression bounded by the caller        |
+//! | `lz4_high` | lz4's high-compression levels                                                |
+//! | `records`  | walks a batch's records, compressed or not, in a bounded window               |
+//! | `record_bindings` | the face of these two                                                 |
 
 pub mod bindings;
 mod checksum;
 mod codecs;
 mod device;
+mod lz4_high;
+pub mod record_bindings;
+mod records;
 mod ring;

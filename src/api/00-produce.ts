@@ -17,7 +17,7 @@
 import { Trouble } from "../base/trouble.ts";
 import type { ImageView, TopicView } from "../metadata/cluster-metadata.ts";
 import { ATTRIBUTES_AT, BATCH_OVERHEAD, TRANSACTIONAL_BIT } from "../partition/batch-layout.ts";
-import { type BatchRefusal, type RefusalReason, validateBatch } from "../partition/batch-validation.ts";
+import { type BatchRefusal, type RefusalReason, type ValidationContext, validateBatch } from "../partition/batch-validation.ts";
 import { type AppendOutcome, PartitionLog } from "../partition/partition-log.ts";
 import type { Unavailable } from "../partition/partition-registry.ts";
 import { NO_GUARD } from "../partition/verification.ts";
@@ -37,6 +37,7 @@ import {
 import type { Reservation } from "../storage/types.ts";
 import type { Counter } from "../telemetry/telemetry.ts";
 import { clampDeadline, listNodeEndpoints, troubleCode } from "./answers.ts";
+import { makeContentCodecs } from "./content-codecs.ts";
 import type { PipelinedHandler, RequestContext } from "./handler.ts";
 import { hasSeveralProducers, needsVerification, type VerifiedAppend, verifyAppends } from "./produce-verification.ts";
 import type { ApiServices } from "./services.ts";
@@ -76,11 +77,13 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
   readonly minVersion = 3;
   readonly maxVersion = 13;
   readonly #services: ApiServices;
+  readonly #content: Pick<ValidationContext, "scanRecords" | "compress">;
   readonly #bytesIn: Counter;
   readonly #batchesIn: Counter;
 
   constructor(services: ApiServices) {
     this.#services = services;
+    this.#content = services.blockCodecs === undefined ? {} : makeContentCodecs(services.blockCodecs);
     this.#bytesIn = services.metrics.counter("weir_produced_bytes_total", "Bytes of record batches appended for clients.");
     this.#batchesIn = services.metrics.counter("weir_produced_batches_total", "Record batches appended for clients.");
   }
@@ -130,6 +133,7 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
 
   #preparePartition(produce: Produce, topic: TopicView, answer: PartitionProduceResponse, records: Records | null, image: ImageView): void {
     const { partitions, topicRules, crc32c, decompress, clock } = this.#services;
+    const { scanRecords, compress } = this.#content;
     const found = partitions.find(topic.topicId, answer.index);
     if (found === "unknown-partition" || found === "not-owner") {
       this.#refuseUnavailable(produce, topic, answer, found, image);
@@ -142,6 +146,8 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
     const checked = validateBatch(records as Uint8Array | null, topicRules.get(topic), {
       crc32c,
       decompress,
+      scanRecords,
+      compress,
       nowMs: clock.wallMs(),
       topicName: topic.name,
       partition: answer.index,

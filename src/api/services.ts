@@ -10,6 +10,7 @@ import type { FetchWaiters } from "../partition/fetch-waiters.ts";
 import type { PartitionRegistry } from "../partition/partition-registry.ts";
 import type { TopicRulesCache } from "../partition/topic-rules.ts";
 import type { TransactionGate } from "../partition/transaction-ports.ts";
+import type { BlockCodecs } from "../protocol/compression.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
 import type { MarkerWriter } from "../transaction/marker-writer.ts";
@@ -34,4 +35,6 @@ export interface ApiServices {
   readonly crc32c: Crc32c;
   /** Content of a compressed batch, bounded; see protocol's compression. */
   readonly decompress: Decompress;
+  /** Absent: records are looked at one by one, and batches stay in the producer's codec. */
+  readonly blockCodecs?: BlockCodecs;
 }

@@ -84,10 +84,12 @@ export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
   "socket.listen.backlog.size": used("Connections that wait to be accepted."),
   "connections.max.idle.ms": used("A connection that is silent for longer is closed."),
   "max.connections": used("Connections beyond it wait in the backlog; the descriptor limit bounds them too."),
-  "compression.type": reported,
-  "compression.gzip.level": reported,
-  "compression.lz4.level": reported,
-  "compression.zstd.level": reported,
+  "compression.type": used("The codec that batches are stored in unless a topic says otherwise; producer keeps the producer's."),
+  "compression.gzip.level": used("Level of batches stored as gzip; -1 is the library's default."),
+  "compression.lz4.level": used(
+    "Level of batches stored as lz4; 9 means the fast codec, as in Kafka, every other the high-compression one.",
+  ),
+  "compression.zstd.level": used("Level of batches stored as zstd."),
   "log.cleanup.policy": used(
     "Where a topic has no cleanup.policy: with `delete` its old records are dropped. `compact` acts on nothing yet.",
   ),

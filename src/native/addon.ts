@@ -29,6 +29,15 @@ export interface Addon {
   lz4FrameDecompress(bytes: Uint8Array, maxBytes: number): Uint8Array;
   snappyCompress(bytes: Uint8Array): Uint8Array;
   snappyDecompress(bytes: Uint8Array, maxBytes: number): Uint8Array;
+  /** lz4's high-compression levels, in the same frames; `level` is 1 to 17, above 12 as 12. */
+  lz4HighCompress(bytes: Uint8Array, level: number): Uint8Array;
+
+  /**
+   * Walks a batch's records (message format 2; `codec` 0 to 4), decompressing in passing. Null: not `count` whole records with offsets 0, 1, 2, ..., more
+   * content than `maxContentBytes`, or a timestamp beyond 2^53. Else greatest timestamp (-1: none is set), least one that is set (Infinity:
+   * none is), records without a key, length of the longest record, length of the content.
+   */
+  scanRecords(codec: number, bytes: Uint8Array, count: number, baseTimestampMs: number, maxContentBytes: number): number[] | null;
 }
 
 export interface OpenDeviceOptions {

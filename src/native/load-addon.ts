@@ -74,6 +74,9 @@ function makeAddon(raw: RawAddon): Addon {
     lz4FrameDecompress: (bytes, maxBytes) => raw.lz4FrameDecompress(bytes, maxBytes),
     snappyCompress: (bytes) => raw.snappyCompress(bytes),
     snappyDecompress: (bytes, maxBytes) => raw.snappyDecompress(bytes, maxBytes),
+    lz4HighCompress: (bytes, level) => raw.lz4HighCompress(bytes, level),
+    scanRecords: (codec, bytes, count, baseTimestampMs, maxContentBytes) =>
+      raw.scanRecords(codec, bytes, count, baseTimestampMs, maxContentBytes),
   };
 }
 

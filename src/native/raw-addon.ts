@@ -12,6 +12,8 @@ export interface RawAddon {
   lz4FrameDecompress(bytes: Uint8Array, maxBytes: number): Uint8Array;
   snappyCompress(bytes: Uint8Array): Uint8Array;
   snappyDecompress(bytes: Uint8Array, maxBytes: number): Uint8Array;
+  lz4HighCompress(bytes: Uint8Array, level: number): Uint8Array;
+  scanRecords(codec: number, bytes: Uint8Array, count: number, baseTimestampMs: number, maxContentBytes: number): number[] | null;
 }
 
 export interface RawDevice {

@@ -7,7 +7,8 @@
  *
  * Differences, all towards refusing: timestamps and producer ids beyond 2^53; offset deltas that are not 0, 1, 2, ... (Kafka writes such
  * compressed batches anew and takes uncompressed ones as they are); a batch that decompresses to more than MAX_DECOMPRESSED_BATCH_BYTES.
- * Not done: re-compression for a topic's `compression.type`.
+ *
+ * Neighbours: `record-walk.ts` walks one record at a time; the addon scans whole batches; `recompression.ts` for a topic's `compression.type`.
  */
 import {
   ATTRIBUTES_AT,
@@ -35,7 +36,11 @@ import {
   TRANSACTIONAL_BIT,
   viewOf,
 } from "./batch-layout.ts";
+import { recompressBatch } from "./recompression.ts";
+import { type Compress, type Decompress, MAX_DECOMPRESSED_BATCH_BYTES, type ScanRecords } from "./record-content.ts";
 import { getWalkPosition, nextRecord, startWalk } from "./record-walk.ts";
+
+export type { Decompress };
 
 /** A topic's settings that bear on appends. */
 export interface BatchRules {
@@ -46,14 +51,18 @@ export interface BatchRules {
   readonly timestampAfterMaxMs: number;
   readonly isCompacted: boolean;
   readonly maxDecompressedRecordBytes: number;
+  /** The codec that batches are stored in (`compression.type`), and its level; undefined: the producer's. */
+  readonly targetCodec?: number | undefined;
+  readonly compressionLevel?: number | undefined;
 }
-
-/** Content of a compressed batch; throws when it is damaged or larger than `maxBytes`. `codec` is 1..4. */
-export type Decompress = (codec: number, bytes: Uint8Array, start: number, end: number, maxBytes: number) => Uint8Array;
 
 export interface ValidationContext {
   readonly crc32c: Crc32c;
   readonly decompress: Decompress;
+  /** Absent: records are always looked at one by one. */
+  readonly scanRecords?: ScanRecords | undefined;
+  /** Absent: batches stay in the producer's codec. */
+  readonly compress?: Compress | undefined;
   readonly nowMs: number;
   /** For messages. */
   readonly topicName: string;
@@ -62,8 +71,8 @@ export interface ValidationContext {
   readonly isZstdAllowed: boolean;
 }
 
-/** Bound of the scratch memory that one compressed batch may take. */
-export const MAX_DECOMPRESSED_BATCH_BYTES = 128 * 1024 * 1024;
+/** A smaller batch is walked here in less time than the call into the addon takes. */
+const SCANNED_FROM_BYTES = 1024;
 
 export interface RecordError {
   readonly batchIndex: number;
@@ -198,8 +207,43 @@ function checkProducer(view: DataView, context: ValidationContext): BatchRefusal
 }
 
 function checkRecords(view: DataView, bytes: Uint8Array, rules: BatchRules, context: ValidationContext): CheckedBatch | BatchRefusal {
+  const maxTimestampMs = scanRecords(view, bytes, rules, context) ?? walkContent(view, bytes, rules, context);
+  if (typeof maxTimestampMs !== "number") return maxTimestampMs;
+  const { targetCodec } = rules;
+  const { compress } = context;
+  if (targetCodec === undefined || compress === undefined || targetCodec === (view.getInt16(ATTRIBUTES_AT) & CODEC_MASK)) {
+    return finish(view, bytes, maxTimestampMs, rules, context);
+  }
+  const stored = recompressBatch(bytes, view, targetCodec, rules.compressionLevel, compress, context.decompress);
+  if (stored.length > rules.maxMessageBytes) {
+    const message = `Message batch size is ${stored.length} bytes in append to partition ${nameOf(context)} which exceeds the maximum configured size of ${rules.maxMessageBytes}.`;
+    return refuse("too-large", message, "request");
+  }
+  return finish(viewOf(stored), stored, maxTimestampMs, rules, context, true);
+}
+
+/** The greatest timestamp when all records are well at one look. */
+function scanRecords(view: DataView, bytes: Uint8Array, rules: BatchRules, context: ValidationContext): number | undefined {
   const attributes = view.getInt16(ATTRIBUTES_AT);
   const codec = attributes & CODEC_MASK;
+  const baseTimestamp = readInt64(view, BASE_TIMESTAMP_AT);
+  if (context.scanRecords === undefined || (attributes & LOG_APPEND_TIME_BIT) !== 0 || !Number.isSafeInteger(baseTimestamp))
+    return undefined;
+  if (codec === CODEC_NONE && bytes.length < SCANNED_FROM_BYTES) return undefined;
+  const count = view.getInt32(RECORD_COUNT_AT);
+  const scan = context.scanRecords(codec, bytes, BATCH_OVERHEAD, bytes.length, count, baseTimestamp, MAX_DECOMPRESSED_BATCH_BYTES);
+  if (scan === undefined || (rules.isCompacted && scan.keyless > 0)) return undefined;
+  if (codec !== CODEC_NONE && scan.longestRecordBytes > rules.maxDecompressedRecordBytes) return undefined;
+  if (!rules.isLogAppendTime) {
+    if (scan.minTimestampMs < context.nowMs - rules.timestampBeforeMaxMs) return undefined;
+    if (scan.maxTimestampMs > context.nowMs + rules.timestampAfterMaxMs) return undefined;
+  }
+  return scan.maxTimestampMs;
+}
+
+/** Record by record. */
+function walkContent(view: DataView, bytes: Uint8Array, rules: BatchRules, context: ValidationContext): number | BatchRefusal {
+  const codec = view.getInt16(ATTRIBUTES_AT) & CODEC_MASK;
   let records = bytes;
   let start = BATCH_OVERHEAD;
   if (codec !== CODEC_NONE) {
@@ -210,9 +254,7 @@ function checkRecords(view: DataView, bytes: Uint8Array, rules: BatchRules, cont
     }
     start = 0;
   }
-  const maxTimestampMs = walkRecords(view, records, start, rules, context);
-  if (typeof maxTimestampMs !== "number") return maxTimestampMs;
-  return finish(view, bytes, maxTimestampMs, rules, context);
+  return walkRecords(view, records, start, rules, context);
 }
 
 /** Answers the greatest record timestamp. */
@@ -311,11 +353,12 @@ function finish(
   recordsMaxTimestampMs: number,
   rules: BatchRules,
   context: ValidationContext,
+  isRewritten = false,
 ): CheckedBatch {
   const attributes = view.getInt16(ATTRIBUTES_AT);
   const maxTimestampMs = rules.isLogAppendTime ? context.nowMs : recordsMaxTimestampMs;
   const hasLogAppendTime = (attributes & LOG_APPEND_TIME_BIT) !== 0;
-  if (hasLogAppendTime !== rules.isLogAppendTime || readInt64(view, MAX_TIMESTAMP_AT) !== maxTimestampMs) {
+  if (isRewritten || hasLogAppendTime !== rules.isLogAppendTime || readInt64(view, MAX_TIMESTAMP_AT) !== maxTimestampMs) {
     patchTimestamp(view, bytes, 0, bytes.length, maxTimestampMs, rules.isLogAppendTime, context.crc32c);
   }
   const producerId = readInt64(view, PRODUCER_ID_AT);

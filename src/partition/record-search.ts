@@ -3,8 +3,8 @@
  * copies of stored batches.
  */
 import { BATCH_OVERHEAD, CODEC_MASK, CODEC_NONE, LOG_APPEND_TIME_BIT, type StoredBatch, viewOf } from "./batch-layout.ts";
-import { type Decompress, MAX_DECOMPRESSED_BATCH_BYTES } from "./batch-validation.ts";
 import { copySlice, forEachBatch, type PartitionLog } from "./partition-log.ts";
+import { type Decompress, MAX_DECOMPRESSED_BATCH_BYTES } from "./record-content.ts";
 import { nextRecord, startWalk } from "./record-walk.ts";
 
 export interface FoundRecord {

@@ -14,6 +14,21 @@ export interface TopicRules extends BatchRules {
   readonly compressionType: string;
 }
 
+const TARGET_CODECS: ReadonlyMap<string, number> = new Map([
+  ["uncompressed", 0],
+  ["gzip", 1],
+  ["snappy", 2],
+  ["lz4", 3],
+  ["zstd", 4],
+]);
+
+/** What `compression.type` says batches are stored in (BrokerCompressionType.targetCompression), and the level of that codec. */
+function parseTarget(get: (name: string) => string): Pick<BatchRules, "targetCodec" | "compressionLevel"> {
+  const type = get("compression.type");
+  const hasLevel = type === "gzip" || type === "lz4" || type === "zstd";
+  return { targetCodec: TARGET_CODECS.get(type), compressionLevel: hasLevel ? Number(get(`compression.${type}.level`)) : undefined };
+}
+
 export class TopicRulesCache {
   readonly #config: Config;
   readonly #byView = new WeakMap<TopicView, TopicRules>();
@@ -46,6 +61,7 @@ export class TopicRulesCache {
       isCompacted: policies.includes("compact"),
       maxDecompressedRecordBytes: Number(get("max.decompressed.message.bytes")),
       compressionType: get("compression.type"),
+      ...parseTarget(get),
     };
   }
 }

@@ -5,7 +5,7 @@
  * Snappy payloads use snappy-java's framing: an 8-byte magic, two int32 versions, then blocks of int32 length and raw snappy. A payload without
  * the magic is one raw block, which librdkafka-based clients of old sent and Kafka accepts.
  */
-import { constants, gunzipSync, gzipSync, zstdDecompressSync } from "node:zlib";
+import { constants, gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { getInt32, getUint32, setInt32 } from "./big-endian.ts";
 import { DecodeError } from "./codec-error.ts";
 
@@ -17,6 +17,19 @@ export interface BlockCodecs {
   lz4FrameDecompress(bytes: Uint8Array, maxBytes: number): Uint8Array;
   snappyCompress(bytes: Uint8Array): Uint8Array;
   snappyDecompress(bytes: Uint8Array, maxBytes: number): Uint8Array;
+  /** lz4's high-compression levels, 1 to 17 (above 12 as 12). */
+  lz4HighCompress(bytes: Uint8Array, level: number): Uint8Array;
+  /**
+   * A batch's records (message format 2) at one look, compressed or not. Null or undefined: something is odd. Else greatest timestamp (-1: none is set),
+   * least one that is set (Infinity: none is), records without a key, length of the longest record, length of the content.
+   */
+  scanRecords?(
+    codec: number,
+    bytes: Uint8Array,
+    count: number,
+    baseTimestampMs: number,
+    maxContentBytes: number,
+  ): readonly number[] | null | undefined;
 }
 
 const XERIAL_MAGIC = [0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00];
@@ -25,19 +38,25 @@ const XERIAL_VERSION = 1;
 /** snappy-java's default. */
 const XERIAL_BLOCK_BYTES = 32 * 1024;
 
-/** Default levels of Kafka: gzip -1 (the library's), zstd 3. */
-export function compress(codec: number, bytes: Uint8Array, blocks: BlockCodecs): Uint8Array {
+/** Kafka's default levels (CompressionType): gzip's is the library's own; lz4's means the fast codec, every other level the high-compression one. */
+export const GZIP_DEFAULT_LEVEL = -1;
+export const LZ4_DEFAULT_LEVEL = 9;
+export const ZSTD_DEFAULT_LEVEL = 3;
+
+/** `level` is the codec's own; snappy has none. Undefined: Kafka's default. */
+export function compress(codec: number, bytes: Uint8Array, blocks: BlockCodecs, level?: number): Uint8Array {
   switch (codec) {
     case Codec.none:
       return bytes;
     case Codec.gzip:
-      return gzipSync(bytes);
+      return level === undefined || level === GZIP_DEFAULT_LEVEL ? gzipSync(bytes) : gzipSync(bytes, { level });
     case Codec.snappy:
       return snappyXerialCompress(bytes, blocks);
     case Codec.lz4:
-      return blocks.lz4FrameCompress(bytes);
+      return level === undefined || level === LZ4_DEFAULT_LEVEL ? blocks.lz4FrameCompress(bytes) : blocks.lz4HighCompress(bytes, level);
     case Codec.zstd:
-      return Bun.zstdCompressSync(bytes, { level: 3 });
+      // The runtime's own call takes no negative levels.
+      return zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: level ?? ZSTD_DEFAULT_LEVEL } });
     default:
       throw new DecodeError(`unknown compression codec ${codec}`);
   }
