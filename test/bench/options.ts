@@ -39,7 +39,7 @@ export const HELP = `npm run bench -- [OPTION...]      Weir beside Apache Kafka,
   --data WHICH        what records hold: letters (zstd brings them to 0.61) or random (default letters)
   --folder DIR        where the servers' data lies while it runs, removed at the end (default: the temporary folder)
   --out DIR           where the raw runs and the table go (default build/bench/<date>)
-  --nice N            weight of all that it starts against the machine's other sessions, -20 to 19; below 0 needs root (default 0)
+  --nice=N            weight of all that it starts against the machine's other sessions, -20 to 19; below 0 needs root (default 0)
   --json              the summary as JSON on stdout instead of a table
   --list              the rows, and what each measures
 
