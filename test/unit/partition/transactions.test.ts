@@ -127,6 +127,20 @@ describe("markers", () => {
     expect(endTransaction(api, log, { producerId: 7, producerEpoch: 9, isCommit: true })).toBe("not-owner");
   });
 
+  test("are stamped as their topic stamps what is appended", async () => {
+    for (const [type, bit] of [
+      ["CreateTime", 0],
+      ["LogAppendTime", 0x08],
+    ] as const) {
+      const api = new ApiHarness();
+      const { topicId } = api.metadata.addTopic("t", 1, { "message.timestamp.type": type });
+      const log = await open(api, topicId);
+      endTransaction(api, log, { producerId: 7, producerEpoch: 1, isCommit: true });
+      const stored = api.storage.stream(topicId, 0).batches[0];
+      expect([stored?.bytes[22], stored?.maxTimestampMs]).toEqual([0x30 | bit, api.clock.wallMs()]);
+    }
+  });
+
   test("one without a transaction changes no last stable offset and aborts nothing", async () => {
     const { api, log } = await harness();
     await produce(api, { producerId: 8, sequence: 0 });
