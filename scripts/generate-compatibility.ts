@@ -36,10 +36,12 @@ const evidence = `## What the tests run against
 ## Where Weir differs on purpose
 
 - Any replication factor from 1, or -1, is accepted and answered; Metadata lists one replica, the owner, in sync. acks=all never gives
-  NOT_ENOUGH_REPLICAS: durability is the WAL's and the bucket's.
+  NOT_ENOUGH_REPLICAS: durability is the WAL's and the bucket's. (A transaction whose coordinator cannot be asked gives it, as in Kafka.)
+- ListOffsets takes segment objects for Kafka's remote tier: earliest-local (-4) is the first offset that ring or WAL device still hold, latest-tiered
+  (-5) the last in a segment object, earliest-pending-upload (-6) the one after it. Kafka without tiered storage answers the log start, -1 and -1.
+- Produce checks a batch before the coordinator is asked about its transaction; Kafka asks first. A batch that is refused for what it is adds nothing to
+  the transaction here.
 - Records compressed with zstd are refused below Fetch 10 with UNSUPPORTED_COMPRESSION_TYPE (KIP-110); Kafka 4.4 hands them to any version.
-- InitProducerId with a transactional id answers INVALID_REQUEST while there are no transactions, so that a client fails and does not spin.
-  FindCoordinator answers a transactional id with TRANSACTIONAL_ID_AUTHORIZATION_FAILED: the one code that every client takes as fatal.
 - FindCoordinator creates \`__consumer_offsets\` and answers the coordinator at once; Kafka answers COORDINATOR_NOT_AVAILABLE first.
 - OffsetFetch waits until what it tells is durable, whether \`require_stable\` is set or not.
 `;
