@@ -130,12 +130,6 @@ describe("verification before a transaction's first batch", () => {
     expect(gate.questions.length).toBe(1);
   });
 
-  test("without a coordinator no transaction begins", async () => {
-    const api = new ApiHarness();
-    api.metadata.addTopic("t");
-    expect((await produce(api, { producerId: 7, sequence: 0 })).errorCode).toBe(ErrorCodes.INVALID_TXN_STATE);
-  });
-
   test("two producers in one request: all of it is refused", async () => {
     const { api } = await harness();
     const batch = (producerId: bigint) => makeBatch({ producerId, producerEpoch: 0, baseSequence: 0, attributes: TRANSACTIONAL });
