@@ -53,7 +53,16 @@ function describeBatches(bytes: Uint8Array): string {
   return text;
 }
 
+/** Kafka's default level, and others of each codec. */
+const LEVELS: ReadonlyMap<number, readonly (number | undefined)[]> = new Map([
+  [Codec.gzip, [undefined, 1, 9]],
+  [Codec.lz4, [undefined, 1, 8, 17]],
+  [Codec.zstd, [undefined, -20, 1, 19]],
+]);
+
 function randomOptions(random: SeededRandom, codec: number): BatchOptions {
+  const levels = LEVELS.get(codec) ?? [undefined];
+  const level = levels[random.int(levels.length)];
   const maybe = (most: number): Uint8Array | null => (random.chance(0.1) ? null : random.bytes(random.int(most)));
   const records: RecordInput[] = Array.from({ length: 1 + random.int(30) }, (_, i) => ({
     timestamp: 1_700_000_000_000n + BigInt(random.int(1000) - 500),
@@ -72,7 +81,7 @@ function randomOptions(random: SeededRandom, codec: number): BatchOptions {
     transactional: "producerId" in producer && random.chance(0.5),
     ...(random.chance(0.2) ? { logAppendTimeMs: 1_800_000_000_000n } : {}),
     ...(random.chance(0.2) ? { deleteHorizonMs: 1_700_000_000_000n } : {}),
-    ...(codec === Codec.none ? {} : { codec: { id: codec, compress: (payload) => compress(codec, payload, blockCodecs) } }),
+    ...(codec === Codec.none ? {} : { codec: { id: codec, compress: (payload) => compress(codec, payload, blockCodecs, level) } }),
   };
 }
 
