@@ -91,11 +91,8 @@ export async function refuseUsed(
   verb: "formats" | "overwrites",
 ): Promise<void> {
   if (inspection.usedBy.length > 0) {
-    throw refusal(
-      "wal-device-mounted",
-      `${path} is in use: ${inspection.usedBy.join(", ")}`,
-      `unmount it first; --force ${verb} it all the same`,
-    );
+    const remedy = "unmount it first, and make sure that nobody needs what is on it";
+    throw refusal("wal-device-mounted", `${path} is in use: ${inspection.usedBy.join(", ")}`, remedy);
   }
   if (inspection.content === "") return;
   const holds = inspection.content === "weir" ? await describeOwner(path, world) : inspection.content;
