@@ -1,12 +1,17 @@
 /** Mixed load on every server at once before anything is measured, so that each is measured warm: a server with a just-in-time compiler most of all. */
 import { alternate, type BenchContext } from "./row.ts";
-import type { BenchServer } from "./servers.ts";
+import { type BenchServer, WEIR_WAL_LAP_BYTES } from "./servers.ts";
 
 const ROUND_SECONDS = 2;
 
 export async function warmUp(context: BenchContext): Promise<void> {
   const { load, options, servers } = context;
   if (load === undefined || options.warmUpSeconds === 0) return;
+  context.progress("writing the first lap of weir's WAL");
+  const lap = { bootstrap: context.weir.bootstrap, topic: context.newTopic() };
+  await load.command("create", { ...lap, partitions: 1 });
+  await load.command("produce", { ...lap, seconds: 600, maxBytes: WEIR_WAL_LAP_BYTES, data: options.data, batch: 1_048_576, linger: 5 });
+  await load.command("delete", { bootstrap: lap.bootstrap, topic: lap.topic });
   context.progress(`warming up for ${options.warmUpSeconds} s`);
   const end = performance.now() + options.warmUpSeconds * 1000;
   const warmOne = async (server: BenchServer): Promise<void> => {

@@ -13,6 +13,8 @@ const TAIL_BYTES = 128e6;
 /** Above the ring's capacity, so that what was produced before it has left the ring. */
 const BEYOND_RING_BYTES = 320e6;
 const CATCH_UP_BYTES_PER_SECOND = 120e6;
+/** With what is produced behind it, still on the WAL (WEIR_WAL_SIZE). */
+const CATCH_UP_MAX_BYTES = 600e6;
 const FIGURES = ["megabytesPerSecond", "cpuSecondsPerGigabyte", "peakResidentMebibytes", "diskReadShare", "otherCores"] as const;
 
 async function fill(context: BenchContext, server: BenchServer, bytes: number, batchBytes: number): Promise<string> {
@@ -92,7 +94,7 @@ function catchUpRow(id: string, title: string, isCold: boolean): Row {
     comparisons: comparisons(2),
     async measure(context, record) {
       const servers = serversNamed(context, ["weir", "kafka"]);
-      const maxBytes = context.options.seconds * CATCH_UP_BYTES_PER_SECOND;
+      const maxBytes = Math.min(CATCH_UP_MAX_BYTES, context.options.seconds * CATCH_UP_BYTES_PER_SECOND);
       const topics = new Map<BenchServer, string>();
       const others = new Map<BenchServer, string>();
       for (const server of servers) {
