@@ -153,6 +153,15 @@ class World {
     this.durableEnd = this.end;
   }
 
+  /** The device has come up to some batch. */
+  releaseSome(): void {
+    const pending = this.history.filter((batch) => batch.base >= this.durableEnd);
+    if (pending.length === 0) return;
+    this.durableEnd = this.random.pick(pending).last + 1;
+    this.stream.durableEndOffset = this.durableEnd;
+    this.log.onReleased();
+  }
+
   saveCheckpoint(): void {
     this.release();
     const bytes = this.log.takeCheckpoint(true);
@@ -347,7 +356,8 @@ for (let seed = 1; seed <= 40; seed++) {
       const dice = world.random.nextInt(100);
       if (dice < 55) world.appendSomething();
       else if (dice < 70) world.endTransaction();
-      else if (dice < 87) world.release();
+      else if (dice < 75) world.release();
+      else if (dice < 87) world.releaseSome();
       else if (dice < 91) world.saveCheckpoint();
       else if (dice < 94) world.trim();
       else if (dice < 97) world.crash();

@@ -44,6 +44,7 @@ describe("the last stable offset", () => {
     expect(endTransaction(api, log, { producerId: 7, producerEpoch: 1, isCommit: true })).toBe("appended at 5");
     expect(log.lastStableOffset).toBe(6);
     expect(await fetchCommitted(api, 0)).toMatchObject({ lastStableOffset: 6, nextOffset: 6, aborted: [[8, 3]] });
+    expect(await fetchCommitted(api, 4)).toMatchObject({ nextOffset: 6, aborted: [[8, 3]] });
     expect(await fetchCommitted(api, 5)).toMatchObject({ nextOffset: 6, aborted: [] });
   });
 
