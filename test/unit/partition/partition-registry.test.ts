@@ -160,6 +160,19 @@ describe("producer state over a restart", () => {
     expect(unopened.takeCheckpoint(true)).toBeDefined();
   });
 
+  test("how many batches make a checkpoint due is an option", async () => {
+    const { api, topicId } = harness();
+    await send(api, -1, -1);
+    const { stream } = api.partitions.find(topicId, 0) as PartitionLog;
+    const log = new PartitionLog({ topicId, partition: 1, term: 0, logStartOffset: 0, crc32c: tableCrc32c, checkpointBatches: 2 });
+    log.attachStream(stream);
+    log.startServing();
+    for (const isDue of [false, true]) {
+      log.replayBatch(readStoredBatch(viewOf(makeBatch()), 0), makeBatch(), 0);
+      expect(log.takeCheckpoint(false) !== undefined).toBe(isDue);
+    }
+  });
+
   test("a damaged checkpoint keeps the partition closed; it is not taken for none", async () => {
     const { api, topicId } = harness();
     await send(api, 7, 0);
