@@ -1,8 +1,19 @@
 import { describe, expect, test } from "bun:test";
+import { newAddOffsetsToTxnRequest } from "../../../src/protocol/messages/add-offsets-to-txn.ts";
+import {
+  newAddPartitionsToTxnRequest,
+  newAddPartitionsToTxnTopic,
+  newAddPartitionsToTxnTransaction,
+} from "../../../src/protocol/messages/add-partitions-to-txn.ts";
 import { newApiVersionsRequest } from "../../../src/protocol/messages/api-versions.ts";
 import { newCreatePartitionsRequest, newCreatePartitionsTopic } from "../../../src/protocol/messages/create-partitions.ts";
 import { newCreatableTopic, newCreateTopicsRequest } from "../../../src/protocol/messages/create-topics.ts";
 import { newDeleteGroupsRequest } from "../../../src/protocol/messages/delete-groups.ts";
+import {
+  newDeleteRecordsPartition,
+  newDeleteRecordsRequest,
+  newDeleteRecordsTopic,
+} from "../../../src/protocol/messages/delete-records.ts";
 import { newDeleteTopicState, newDeleteTopicsRequest } from "../../../src/protocol/messages/delete-topics.ts";
 import { newDescribeClusterRequest } from "../../../src/protocol/messages/describe-cluster.ts";
 import { newDescribeConfigsRequest, newDescribeConfigsResource } from "../../../src/protocol/messages/describe-configs.ts";
@@ -12,6 +23,8 @@ import {
   newTopicRequest as newDescribeProducersTopic,
 } from "../../../src/protocol/messages/describe-producers.ts";
 import { newDescribeTopicPartitionsRequest, newTopicRequest } from "../../../src/protocol/messages/describe-topic-partitions.ts";
+import { newDescribeTransactionsRequest } from "../../../src/protocol/messages/describe-transactions.ts";
+import { newEndTxnRequest } from "../../../src/protocol/messages/end-txn.ts";
 import { newFetchPartition, newFetchRequest, newFetchTopic } from "../../../src/protocol/messages/fetch.ts";
 import { newFindCoordinatorRequest } from "../../../src/protocol/messages/find-coordinator.ts";
 import { newHeartbeatRequest } from "../../../src/protocol/messages/heartbeat.ts";
@@ -20,6 +33,7 @@ import { newJoinGroupRequest, newJoinGroupRequestProtocol } from "../../../src/p
 import { newLeaveGroupRequest, newMemberIdentity } from "../../../src/protocol/messages/leave-group.ts";
 import { newListGroupsRequest } from "../../../src/protocol/messages/list-groups.ts";
 import { newListOffsetsPartition, newListOffsetsRequest, newListOffsetsTopic } from "../../../src/protocol/messages/list-offsets.ts";
+import { newListTransactionsRequest } from "../../../src/protocol/messages/list-transactions.ts";
 import { newMetadataRequest, newMetadataRequestTopic } from "../../../src/protocol/messages/metadata.ts";
 import {
   newOffsetCommitRequest,
@@ -44,6 +58,16 @@ import {
 } from "../../../src/protocol/messages/offset-for-leader-epoch.ts";
 import { newPartitionProduceData, newProduceRequest, newTopicProduceData } from "../../../src/protocol/messages/produce.ts";
 import { newSyncGroupRequest } from "../../../src/protocol/messages/sync-group.ts";
+import {
+  newTxnOffsetCommitRequest,
+  newTxnOffsetCommitRequestPartition,
+  newTxnOffsetCommitRequestTopic,
+} from "../../../src/protocol/messages/txn-offset-commit.ts";
+import {
+  newWritableTxnMarker,
+  newWritableTxnMarkerTopic,
+  newWriteTxnMarkersRequest,
+} from "../../../src/protocol/messages/write-txn-markers.ts";
 import { ApiHarness } from "../support/api-harness.ts";
 import { makeBatch } from "../support/record-batches.ts";
 
@@ -206,6 +230,45 @@ const REQUESTS: ReadonlyMap<number, Make> = new Map<number, Make>([
       }),
   ],
   [60, () => newDescribeClusterRequest({ includeClusterAuthorizedOperations: true })],
+  [
+    21,
+    (_version, name) =>
+      newDeleteRecordsRequest({
+        timeoutMs: 1000,
+        topics: [newDeleteRecordsTopic({ name, partitions: [newDeleteRecordsPartition({ partitionIndex: 0, offset: -1n })] })],
+      }),
+  ],
+  [
+    24,
+    (version, name) => {
+      const topics = [newAddPartitionsToTxnTopic({ name, partitions: [0] })];
+      return version >= 4
+        ? newAddPartitionsToTxnRequest({
+            transactions: [newAddPartitionsToTxnTransaction({ transactionalId: "x", producerId: 5n, topics })],
+          })
+        : newAddPartitionsToTxnRequest({ v3AndBelowTransactionalId: "x", v3AndBelowProducerId: 5n, v3AndBelowTopics: topics });
+    },
+  ],
+  [25, () => newAddOffsetsToTxnRequest({ transactionalId: "x", producerId: 5n, producerEpoch: 0, groupId: "g" })],
+  [26, () => newEndTxnRequest({ transactionalId: "x", producerId: 5n, producerEpoch: 0, committed: true })],
+  [
+    27,
+    (version, name) => {
+      const topics = [newWritableTxnMarkerTopic({ name, partitionIndexes: [0] })];
+      const transactionVersion = version >= 2 ? 2 : 0;
+      return newWriteTxnMarkersRequest({ markers: [newWritableTxnMarker({ producerId: 5n, topics, transactionVersion })] });
+    },
+  ],
+  [
+    28,
+    (version, name, topicId) => {
+      const partitions = [newTxnOffsetCommitRequestPartition({ committedOffset: 1n })];
+      const topics = [newTxnOffsetCommitRequestTopic(version >= 6 ? { topicId, partitions } : { name, partitions })];
+      return newTxnOffsetCommitRequest({ transactionalId: "x", groupId: "g", producerId: 5n, topics });
+    },
+  ],
+  [65, () => newDescribeTransactionsRequest({ transactionalIds: ["x", ""] })],
+  [66, () => newListTransactionsRequest({ stateFilters: ["Ongoing", "no such state"], producerIdFilters: [5n] })],
   [61, (_version, name) => newDescribeProducersRequest({ topics: [newDescribeProducersTopic({ name, partitionIndexes: [0, 9] })] })],
   [75, (_version, name) => newDescribeTopicPartitionsRequest({ topics: [newTopicRequest({ name }), newTopicRequest({ name: "??" })] })],
 ]);
