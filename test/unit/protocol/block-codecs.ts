@@ -63,7 +63,13 @@ function noLz4(): never {
   throw new Error("the addon is not built");
 }
 
-const reference: BlockCodecs = { snappyCompress, snappyDecompress, lz4FrameCompress: noLz4, lz4FrameDecompress: noLz4, lz4HighCompress: noLz4 };
+const reference: BlockCodecs = {
+  snappyCompress,
+  snappyDecompress,
+  lz4FrameCompress: noLz4,
+  lz4FrameDecompress: noLz4,
+  lz4HighCompress: noLz4,
+};
 
 function addonOrUndefined(): BlockCodecs | undefined {
   try {
