@@ -5,7 +5,7 @@
 import type { SimProcess } from "./process.ts";
 
 /** Of 100 operations, so many follow the one before at once: several requests in flight, several appends to one WAL write. */
-const BURST_PERCENT = 60;
+const BURST_PERCENT = 75;
 /** Whoever is further behind than this does not wait for news. */
 const BEHIND_MS = 100;
 

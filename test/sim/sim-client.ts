@@ -62,7 +62,8 @@ export class SimConnection {
     const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
     this.waiting.push({ sentMs: this.process.scheduler.nowMs, resolve, reject });
     this.unsent.push(frame(encodeRequest(api, version, request, correlationId, this.process.name)));
-    if (this.unsent.length === 1) this.flush();
+    // What is asked in one go leaves in one go, as a socket's buffer has it.
+    if (this.unsent.length === 1) this.process.clock.defer(() => this.flush());
     return decodeResponse(api, version, await promise, correlationId);
   }
 
@@ -81,15 +82,10 @@ export class SimConnection {
   }
 
   private flush(): void {
-    while (this.unsent.length > 0 && !this.isClosed) {
-      const first = this.unsent[0]!;
-      const written = this.transport!.write(first);
-      if (written < first.length) {
-        this.unsent[0] = first.subarray(written);
-        return;
-      }
-      this.unsent.shift();
-    }
+    if (this.unsent.length === 0 || this.isClosed) return;
+    const all = this.unsent.length === 1 ? this.unsent[0]! : Buffer.concat(this.unsent);
+    const written = this.transport!.write(all);
+    this.unsent = written < all.length ? [all.subarray(written)] : [];
   }
 
   private take(chunk: Uint8Array): void {

@@ -273,8 +273,8 @@ export class SimConsumer {
     let toSend: readonly LogModel[] = [...this.positions.keys()];
     while (this.isBehind && !this.isStopping) {
       await pace.next();
-      const shortMs = pace.isBehind ? process.random.nextInt(20) : 50 + process.random.nextInt(250);
-      const maxWaitMs = process.random.chance(LONG_POLL_PERCENT) ? LONG_POLL_MS : shortMs;
+      const patienceMs = process.random.chance(LONG_POLL_PERCENT) ? LONG_POLL_MS : 50 + process.random.nextInt(250);
+      const maxWaitMs = pace.isBehind ? 0 : patienceMs;
       const wasAtEnd = [...this.positions].every(([log, position]) => position >= log.acknowledgedEnd);
       const request = newFetchRequest({
         replicaId: -1,
@@ -287,7 +287,11 @@ export class SimConsumer {
           newFetchTopic({
             topic: log.topic,
             partitions: [
-              newFetchPartition({ partition: log.partition, fetchOffset: BigInt(this.positions.get(log) ?? 0), partitionMaxBytes: 32_768 }),
+              newFetchPartition({
+                partition: log.partition,
+                fetchOffset: BigInt(this.positions.get(log) ?? 0),
+                partitionMaxBytes: 131_072,
+              }),
             ],
           }),
         ),

@@ -109,7 +109,7 @@ export function makeSimConfig(host: string, port: number, nodeId: number, sizes:
     "message.max.bytes=65536",
     "ring.capacity.bytes=16MiB",
     "request.memory.bytes=1MiB",
-    "block.cache.bytes=262144",
+    "block.cache.bytes=2097152",
     "catch.up.memory.bytes=4MiB",
     `upload.size.bytes=${sizes.uploadSizeBytes}`,
     `upload.interval.ms=${sizes.uploadIntervalMs}`,
