@@ -306,6 +306,14 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
     ],
   },
   {
+    name: "recovery-not-flushed",
+    scenario: "laps",
+    harm: "a restart builds upon what the scan saw in the device's cache alone",
+    file: "src/storage/wal/open-wal.ts",
+    find: "  await device.flush();\n",
+    replace: "",
+  },
+  {
     name: "torn-commit-taken",
     scenario: "laps",
     harm: "recovery takes a commit that is not whole",
