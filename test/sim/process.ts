@@ -5,7 +5,12 @@
  */
 import type { Clock, TimerHandle } from "../../src/base/clock.ts";
 import { SeededRandom } from "../unit/support/seeded-random.ts";
+import { EFFECTS } from "./faults.ts";
 import type { Scheduler, SimEvent } from "./scheduler.ts";
+
+/** Of 100 crashes at any effect, so many are at one of a kind that is chosen first. */
+const CHOSEN_EFFECT_PERCENT = 40;
+const MAX_OF_CHOSEN_EFFECT = 4;
 
 /** 2023-11-14; wall clocks begin here. */
 export const WALL_BASE_MS = 1_700_000_000_000;
@@ -67,6 +72,10 @@ export class SimProcess {
     this.crashKind = kind;
     this.effectsLeft = effects;
     this.crashAfter = after;
+    // Left to chance alone, most crashes would be at the effects that most often happen.
+    if (kind !== "" || !this.random.chance(CHOSEN_EFFECT_PERCENT)) return;
+    this.crashKind = this.random.pick(EFFECTS);
+    this.effectsLeft = 1 + (effects % MAX_OF_CHOSEN_EFFECT);
   }
 
   /** Asked by the world before each effect. False: the process is dead, the effect does not happen and nothing is ever answered. */
