@@ -77,7 +77,6 @@ export const EVENTS = {
   "fetch.read-failed": "Records could not be read for a Fetch; the client got a retriable error.",
   "list-offsets.read-failed": "Records could not be read for a ListOffsets; the client got a retriable error.",
   "producer.id-unavailable": "No producer id could be given; the client got a retriable error.",
-  "producer.transactions-refused": "A client asked for transactions, which this version does not serve.",
   "topic.auto-create-failed": "A topic could not be created on request of Metadata.",
   "topic.create-failed": "A topic could not be created.",
   "topic.delete-failed": "A topic could not be deleted.",

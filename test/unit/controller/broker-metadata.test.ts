@@ -31,7 +31,10 @@ async function thinPath(store: ObjectStore): Promise<void> {
   expect(again.brokerEpoch).toBe(before.slot + 1);
   expect(again.wal.committed).toEqual({ lsn: 10, predecessorChecksum: 7, walEpoch: 1 });
   // A new cluster finalises what its first broker understands, once.
-  expect([...again.image.getFinalizedFeatures()]).toEqual([["metadata.version", 33]]);
+  expect([...again.image.getFinalizedFeatures()]).toEqual([
+    ["metadata.version", 33],
+    ["transaction.version", 2],
+  ]);
   expect(again.image.getTopic("words")).toMatchObject({ topicId, partitionCount: 3 });
   expect(again.image.getPartition(topicId, 2)).toEqual({ ownerNodeId: 1, term: 0, logStartOffset: 0, committedEndOffset: 7 });
   expect(again.committedRanges.getCheckpoint({ topicId, partition: 2 })).toEqual({ objectKey: "data/1-a", endOffset: 7 });
