@@ -199,7 +199,8 @@ function describePartition(one: TargetRead, apiVersion: number, isReadCommitted:
   data.highWatermark = BigInt(log.highWatermark);
   data.lastStableOffset = BigInt(log.lastStableOffset);
   data.logStartOffset = BigInt(log.logStartOffset);
-  if (isReadCommitted) {
+  // As Kafka, which reads no record of a log that diverges.
+  if (isReadCommitted && divergingEpoch === undefined) {
     data.abortedTransactions = one.aborted.map(({ producerId, firstOffset }) =>
       newAbortedTransaction({ producerId: BigInt(producerId), firstOffset: BigInt(firstOffset) }),
     );

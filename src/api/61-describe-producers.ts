@@ -8,7 +8,7 @@
  */
 import { PartitionLog } from "../partition/partition-log.ts";
 import { getLastSequence, type ProducerEntry } from "../partition/producer-state.ts";
-import { ErrorCodes } from "../protocol/error-codes.ts";
+import { ErrorCodes, errorInfo } from "../protocol/error-codes.ts";
 import {
   type DescribeProducersRequest,
   type DescribeProducersResponse,
@@ -52,7 +52,13 @@ export class DescribeProducersHandler implements SerialHandler<DescribeProducers
       return newPartitionResponse({ partitionIndex, errorCode: ErrorCodes.INVALID_TOPIC_EXCEPTION, errorMessage: problem });
     }
     const found = await findServedLog(this.#services, topicName, partitionIndex);
-    if (!(found instanceof PartitionLog)) return newPartitionResponse({ partitionIndex, errorCode: found.errorCode });
+    if (!(found instanceof PartitionLog)) {
+      return newPartitionResponse({
+        partitionIndex,
+        errorCode: found.errorCode,
+        errorMessage: errorInfo(found.errorCode)?.message ?? null,
+      });
+    }
     return newPartitionResponse({ partitionIndex, activeProducers: Array.from(found.listProducers(), describeProducer) });
   }
 }

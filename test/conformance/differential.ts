@@ -15,7 +15,8 @@ import { Allowances, allowed, readings } from "./differential/allowed.ts";
 import { generateSequence } from "./differential/generate.ts";
 import type { ServedVersions } from "./differential/model.ts";
 import { missingPeer, Peers, type RunningPeers, readServedVersions, warmUpBoth } from "./differential/peers.ts";
-import { playBoth, runSeed, type SeedResult, show, shrink, signatureOf } from "./differential/seed-run.ts";
+import { playBoth, runSeed, type SeedResult, shrink, signatureOf } from "./differential/seed-run.ts";
+import { show } from "./differential/show.ts";
 
 export interface DifferentialOptions {
   readonly first: number;
@@ -181,7 +182,7 @@ async function main(): Promise<number> {
     const { served, onlyKafka } = await readServedVersions(peers);
     const requestsPerSeed = Number(values["requests-per-seed"]);
     if (values.seed !== undefined) {
-      const sequence = generateSequence(Number(values.seed), requestsPerSeed, served, "");
+      const sequence = generateSequence(Number(values.seed), requestsPerSeed, served, values.ports === undefined ? "" : `r${process.pid}`);
       const chosen = values.steps?.split(",").map(Number);
       const steps = chosen === undefined ? sequence.steps : sequence.steps.filter((_, index) => chosen.includes(index));
       const result = await playBoth(peers, { ...sequence, steps }, served, new Allowances());

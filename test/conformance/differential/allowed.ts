@@ -4,6 +4,7 @@
  */
 import type { Difference, Identities, Node } from "./compare.ts";
 import { viewRecords } from "./record-view.ts";
+import { show } from "./show.ts";
 
 export interface Allowance {
   readonly id: string;
@@ -76,6 +77,10 @@ const hashedLists = new RegExp(
     "topics\\[\\]\\.partitions\\[\\]",
     "groups\\[\\]",
     "members\\[\\]",
+    "resultsByTopicV3AndBelow\\[\\]",
+    "resultsByTransaction\\[\\]\\.topicResults\\[\\]",
+    "transactionStates\\[\\]\\.topics\\[\\]",
+    "transactionStates\\[\\]\\.topics\\[\\]\\.partitions\\[\\]",
     "results\\[\\]",
     "groups\\[\\]\\.members\\[\\]",
     "groups\\[\\]\\.topics\\[\\]",
@@ -92,9 +97,10 @@ function refusesAll(weir: Node | undefined, kafka: Node | undefined): boolean {
     );
   const theirs = codesOf(kafka);
   const [code] = theirs;
-  return (
-    theirs.length > 1 && code !== undefined && code !== 0 && theirs.every((one) => one === code) && codesOf(weir).some((one) => one !== 0)
-  );
+  const isSame = code !== undefined && code !== 0 && theirs.every((one) => one === code);
+  if (!isSame) return false;
+  const isFraming = /Invalid magic found in record|Record size/.test(show(kafka));
+  return codesOf(weir).some((one) => one !== 0) && (theirs.length > 1 || isFraming);
 }
 
 function hasOddOffsetDeltas(request: unknown): boolean {
@@ -162,9 +168,9 @@ export const allowed: readonly Allowance[] = [
   },
   {
     id: "append-time",
-    reason: "a time that each server takes from its clock when it appends (LogAppendTime)",
-    apis: ["Produce", "Fetch", "ListOffsets"],
-    path: /(?:logAppendTimeMs|baseTimestamp|maxTimestamp|timestamp)$/,
+    reason: "times that each server takes from its clock: of LogAppendTime, of markers, of a transaction's start",
+    apis: ["Produce", "Fetch", "ListOffsets", "DescribeProducers", "DescribeTransactions"],
+    path: /(?:logAppendTimeMs|baseTimestamp|maxTimestamp|timestamp|lastTimestamp|transactionStartTimeMs)$/,
     permits: ({ weir, kafka }) => isNow(weir) && isNow(kafka),
   },
   {
@@ -214,7 +220,7 @@ export const allowed: readonly Allowance[] = [
     apis: ["Produce"],
     path: /partitionResponses\[\]\./,
     permits: ({ weirOwners, kafkaOwners, request }) =>
-      innermost(weirOwners).errorCode === 87 && innermost(kafkaOwners).errorCode === 0 && hasOddOffsetDeltas(request),
+      innermost(weirOwners).errorCode === 87 && [0, 32].includes(Number(innermost(kafkaOwners).errorCode)) && hasOddOffsetDeltas(request),
     endsSequence: true,
   },
   {

@@ -186,6 +186,7 @@ export class Comparison {
 
   /** What an item of a list is about, the same for both servers; undefined when it has no name. */
   #keyOf(item: unknown, side: "weir" | "kafka"): string | undefined {
+    if (typeof item === "number" || typeof item === "string") return String(item);
     if (!isNode(item)) return undefined;
     const parts = keyFields.filter((field) => isName(item[field])).map((field) => String(item[field]));
     for (const [field, kind] of idFields) {

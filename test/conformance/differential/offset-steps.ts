@@ -50,7 +50,7 @@ export function offsetCommitSteps(model: Model, choice: Choice): Step[] {
     committedLeaderEpoch: leaderEpoch(choice),
     committedMetadata: choice.mostly(`note ${choice.int(9)}`, ["", null, "m".repeat(4096), "m".repeat(4097)], 0.7),
   }));
-  const groupId = choice.mostly(group.name, [""], 0.97);
+  const groupId = group.name;
   return [
     newStep(offsetCommit, offsetCommit.offsetCommitApi, version, (bindings) => {
       const said = speak(group, speaker, bindings);

@@ -4,6 +4,7 @@ import { compareRuns, type Difference } from "./compare.ts";
 import { generateSequence, type Sequence } from "./generate.ts";
 import type { ServedVersions } from "./model.ts";
 import { type Played, SequenceRun } from "./sequence-run.ts";
+import { show } from "./show.ts";
 import { Bindings, type Step } from "./step.ts";
 
 export interface Ports {
@@ -50,20 +51,6 @@ function shorten(value: unknown): string {
     .replaceAll(/s\d+(?:r\d+)?-/g, "s-")
     .replaceAll(/\d{5,}/g, "N")
     .slice(0, 120);
-}
-
-export function show(value: unknown): string {
-  return (
-    JSON.stringify(value, (_key, item: unknown) => {
-      if (typeof item === "bigint") return Number(item);
-      if (typeof item === "object" && item !== null && "type" in item && item.type === "Buffer" && "data" in item) {
-        const bytes = Buffer.from(item.data as number[]);
-        return `<${bytes.length} bytes ${bytes.subarray(0, 80).toString("hex")}>`;
-      }
-      if (item instanceof Uint8Array) return `<${item.length} bytes ${Buffer.from(item.subarray(0, 80)).toString("hex")}>`;
-      return item;
-    }) ?? "undefined"
-  );
 }
 
 /** Steps of the seed that still give the signature, by leaving out ever smaller parts (delta debugging), within a number of tries. */

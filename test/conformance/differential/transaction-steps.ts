@@ -276,6 +276,7 @@ export function writeMarkersSteps(model: Model, choice: Choice): Step[] {
         markers: [
           writeTxnMarkers.newWritableTxnMarker({
             ...claimed(claim, bindings),
+            producerEpoch: Math.max(0, claimed(claim, bindings).producerEpoch),
             transactionResult,
             coordinatorEpoch,
             transactionVersion,

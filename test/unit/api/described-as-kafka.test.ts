@@ -8,6 +8,11 @@ import {
   newDescribeConfigsResource,
 } from "../../../src/protocol/messages/describe-configs.ts";
 import {
+  type DescribeProducersResponse,
+  newDescribeProducersRequest,
+  newTopicRequest as newProducersTopicRequest,
+} from "../../../src/protocol/messages/describe-producers.ts";
+import {
   type DescribeTopicPartitionsResponse,
   newDescribeTopicPartitionsRequest,
   newTopicRequest,
@@ -70,4 +75,14 @@ test("a cursor that cannot be is INVALID_REQUEST for every topic asked for, and 
       ["c", ErrorCodes.INVALID_REQUEST],
     ]);
   }
+});
+
+test("DescribeProducers says why a partition that is not there is refused", async () => {
+  const api = new ApiHarness();
+  const topic = newProducersTopicRequest({ name: "nobody", partitionIndexes: [0] });
+  const answer = await api.callOverWire<DescribeProducersResponse>(61, newDescribeProducersRequest({ topics: [topic] }), 0);
+  expect(answer.topics[0]?.partitions[0]).toMatchObject({
+    errorCode: ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION,
+    errorMessage: "This server does not host this topic-partition.",
+  });
 });

@@ -169,6 +169,8 @@ describe("Fetch", () => {
     await produce(api, 0, 2);
     const diverging = await fetch(api, ask([{ offset: 4n, lastEpoch: 0 }]));
     expect(diverging.responses[0]?.partitions[0]?.divergingEpoch).toEqual({ epoch: 0, endOffset: 3n });
+    const committed = await fetch(api, ask([{ offset: 4n, lastEpoch: 0 }], { isolationLevel: 1 }));
+    expect(committed.responses[0]?.partitions[0]).toMatchObject({ divergingEpoch: { epoch: 0, endOffset: 3n }, abortedTransactions: null });
     expect(rows(await fetch(api, ask([{ offset: 3n, lastEpoch: 0 }])))).toEqual([[0, 0, [3, 4]]]);
   });
 
