@@ -25,7 +25,7 @@ export interface FaultProxy extends AsyncDisposable {
   post(path: string): Promise<void>;
   stats(): Promise<Readonly<Record<string, unknown>>>;
   /** The newest requests (at most 200) in order of arrival. */
-  requests(): Promise<readonly { readonly method: string; readonly url: string }[]>;
+  requests(): Promise<readonly { readonly method: string; readonly url: string; readonly at: string }[]>;
 }
 
 /** Why the server cannot run here; undefined when it can (the first use may build it, which takes minutes). */
@@ -89,7 +89,7 @@ export async function startFaultProxy(upstream: string, seed: number, config: Re
       return (await (await fetch(`${admin}/stats`)).json()) as Record<string, unknown>;
     },
     async requests() {
-      return (await (await fetch(`${admin}/log`)).json()) as { method: string; url: string }[];
+      return (await (await fetch(`${admin}/log`)).json()) as { method: string; url: string; at: string }[];
     },
     async [Symbol.asyncDispose]() {
       proxy.kill();
