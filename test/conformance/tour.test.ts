@@ -12,7 +12,7 @@ async function tour(readme: string): Promise<TourResult> {
   const folder = join(temporary.path, "weir");
   mkdirSync(folder);
   makeBuiltTree(folder);
-  return takeTour({ readme, folder, startLine: "dist/weir start" });
+  return await takeTour({ readme, folder, startLine: "dist/weir start" });
 }
 
 const take = testIf(hasWeir && whyNoTour === undefined, whyNoTour ?? weirMissing);
