@@ -36,6 +36,8 @@ export interface ProducerOptions {
   readonly whenServing: () => Promise<number>;
   /** Between two batches; default none: as fast as acknowledgements come. */
   readonly pauseMs?: number;
+  /** A record is filled up to at most this; default 1,000. */
+  readonly fillerBytes?: number;
 }
 
 export class IdempotentProducer {
@@ -128,12 +130,12 @@ export class IdempotentProducer {
   }
 
   private makeBatch(): Batch {
-    const { random } = this.options;
+    const { random, fillerBytes = 1000 } = this.options;
     const count = 1 + Math.floor(random() * 20);
     const firstCounter = this.nextCounter;
     const values = Array.from(
       { length: count },
-      (_, index) => `${this.name}:${firstCounter + index}:${"x".repeat(Math.floor(random() * 1000))}`,
+      (_, index) => `${this.name}:${firstCounter + index}:${"x".repeat(Math.floor(random() * fillerBytes))}`,
     );
     this.nextCounter += count;
     if (this.identity === undefined) throw new Error("a batch needs a producer id");

@@ -37,6 +37,15 @@ export class S3Gate {
     return [...this.refusals.values()].reduce((sum, count) => sum + count, 0);
   }
 
+  /** Throws when `code` was not answered `count` times in all within a minute. */
+  async whenRefused(code: string, count: number): Promise<void> {
+    const startedMs = performance.now();
+    while ((this.refusals.get(code) ?? 0) < count) {
+      if (performance.now() - startedMs > 60_000) throw new Error(`${code} was not answered ${count} times`);
+      await Bun.sleep(20);
+    }
+  }
+
   private async answer(request: Request): Promise<Response> {
     const body = await request.arrayBuffer();
     const refusal = this.judge(request.headers);

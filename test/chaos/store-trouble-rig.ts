@@ -36,6 +36,7 @@ export interface RigOptions {
   readonly seed: number;
   /** Between two batches of a producer. */
   readonly pauseMs: number;
+  readonly fillerBytes?: number;
 }
 
 interface Phase {
@@ -72,7 +73,8 @@ export class Rig {
     this.producers = PRODUCER_PARTITIONS.map((partition, index) => {
       const random = seededRandom(options.seed * 1000 + index);
       const whenServing = (): Promise<number> => this.serving.promise;
-      return new IdempotentProducer({ name: `p${index}`, topic: TOPIC, partition, random, whenServing, pauseMs: options.pauseMs });
+      const { pauseMs, fillerBytes = 1000 } = options;
+      return new IdempotentProducer({ name: `p${index}`, topic: TOPIC, partition, random, whenServing, pauseMs, fillerBytes });
     });
   }
 

@@ -5,9 +5,10 @@ import { hasWeir, weirMissing } from "../support/weir-process.ts";
 import { runTrouble, SCENARIO_NAMES, type TroubleResult } from "./store-trouble.ts";
 
 const STORE = "versitygw";
-/** Between two batches: little load, since all kinds run at once. A WAL is full only under a lot. */
-const PAUSE_MS = 60;
-const SECONDS: Readonly<Record<string, number>> = { "outage-full": 6, credentials: 6 };
+/** Little load, since all kinds run at once; large records where a WAL must fill. */
+const LITTLE = { pauseMs: 60 };
+const FILLING = { pauseMs: 20, fillerBytes: 20_000 };
+const SECONDS: Readonly<Record<string, number>> = { credentials: 6 };
 
 const reason = hasWeir ? whyNoS3Server(STORE) : weirMissing;
 
@@ -18,8 +19,8 @@ describe.skipIf(reason !== undefined)(`a bucket in trouble${reason === undefined
     runs ??= new Map(
       SCENARIO_NAMES.map((each, index) => {
         const seconds = SECONDS[each] ?? 3;
-        const pauses = each === "outage-full" ? {} : { pauseMs: PAUSE_MS };
-        return [each, runTrouble(each, { seconds, calmSeconds: 1, store: STORE, wal: "file", seed: index + 1, ...pauses })];
+        const load = each === "outage-full" ? FILLING : LITTLE;
+        return [each, runTrouble(each, { seconds, calmSeconds: 1, store: STORE, wal: "file", seed: index + 1, ...load })];
       }),
     );
     return runs.get(name);
