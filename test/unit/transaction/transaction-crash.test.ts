@@ -14,7 +14,7 @@ function start(storage?: ApiHarness["storage"], metadata?: ApiHarness["metadata"
 }
 
 /** The same storage under a new process: what was not durable is gone. */
-function crash(h: ApiHarness): ApiHarness {
+async function crash(h: ApiHarness): Promise<ApiHarness> {
   h.services.groups.close();
   h.services.transactions.close();
   // Closing takes the streams away.
@@ -29,6 +29,7 @@ function crash(h: ApiHarness): ApiHarness {
   const next = start(h.storage, h.metadata);
   next.services.groups.loadOwned();
   next.services.transactions.loadOwned();
+  for (let round = 0; round < 50; round++) await settle();
   return next;
 }
 
@@ -96,7 +97,7 @@ for (const isCommit of [true, false]) {
     let h = start();
     const { who } = await begin(h);
     expect([await offsetOf(h, false), await offsetOf(h, true)]).toEqual([undefined, "unstable"]);
-    h = crash(h);
+    h = await crash(h);
     await rounds(4);
     expect([await offsetOf(h, false), await offsetOf(h, true)]).toEqual([undefined, "unstable"]);
     const next = await h.services.transactions.end({ transactionalId: "x", ...who, isCommit, transactionVersion: 2 });
@@ -104,7 +105,7 @@ for (const isCommit of [true, false]) {
     await rounds(6);
     expect(await describeState(h)).toBe(isCommit ? "CompleteCommit" : "CompleteAbort");
     expect(await offsetOf(h, true)).toBe(isCommit ? 42n : undefined);
-    h = crash(h);
+    h = await crash(h);
     await rounds(4);
     expect(await offsetOf(h, true)).toBe(isCommit ? 42n : undefined);
   });
@@ -126,7 +127,7 @@ test("a crash at any step of the end: what was answered as committed is committe
     await rounds(3);
     const wasAnswered = typeof answer === "object";
     h.storage.isDurableAtOnce = true;
-    h = crash(h);
+    h = await crash(h);
     await rounds(8);
     const state = await describeState(h);
     expect(state).toBe(wasAnswered || state !== "Ongoing" ? "CompleteCommit" : "Ongoing");
@@ -161,7 +162,7 @@ test("a transaction whose time is up is aborted and its producer fenced; an id t
   await h.clock.advance(8 * 24 * 3_600_000);
   await rounds(4);
   expect(await describeState(h)).toBe("unknown-transactional-id");
-  h = crash(h);
+  h = await crash(h);
   await rounds(4);
   expect(await describeState(h)).toBe("unknown-transactional-id");
 });
