@@ -17,7 +17,13 @@
 import { Trouble } from "../base/trouble.ts";
 import type { ImageView, TopicView } from "../metadata/cluster-metadata.ts";
 import { ATTRIBUTES_AT, BATCH_OVERHEAD, TRANSACTIONAL_BIT } from "../partition/batch-layout.ts";
-import { type BatchRefusal, type RefusalReason, type ValidationContext, validateBatch } from "../partition/batch-validation.ts";
+import {
+  type BatchRefusal,
+  findFramingRefusal,
+  type RefusalReason,
+  type ValidationContext,
+  validateBatch,
+} from "../partition/batch-validation.ts";
 import { type AppendOutcome, PartitionLog } from "../partition/partition-log.ts";
 import type { Unavailable } from "../partition/partition-registry.ts";
 import { NO_GUARD } from "../partition/verification.ts";
@@ -139,20 +145,15 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
       this.#refuseUnavailable(produce, topic, answer, found, image);
       return;
     }
+    const place = { topicName: topic.name, partition: answer.index, isZstdAllowed: produce.context.apiVersion >= 7 };
     if (produce.acks !== -1 && produce.acks !== 1 && produce.acks !== 0) {
-      answer.errorCode = ErrorCodes.INVALID_REQUIRED_ACKS;
+      const refusal = findFramingRefusal(records as Uint8Array | null, place);
+      if (refusal === undefined) answer.errorCode = ErrorCodes.INVALID_REQUIRED_ACKS;
+      else describeRefusal(answer, refusal, -1);
       return;
     }
-    const checked = validateBatch(records as Uint8Array | null, topicRules.get(topic), {
-      crc32c,
-      decompress,
-      scanRecords,
-      compress,
-      nowMs: clock.wallMs(),
-      topicName: topic.name,
-      partition: answer.index,
-      isZstdAllowed: produce.context.apiVersion >= 7,
-    });
+    const context = { ...place, crc32c, decompress, scanRecords, compress, nowMs: clock.wallMs() };
+    const checked = validateBatch(records as Uint8Array | null, topicRules.get(topic), context);
     if (checked.kind === "refused") {
       const logStartOffset = found?.logStartOffset ?? image.getPartition(topic.topicId, answer.index)?.logStartOffset ?? -1;
       describeRefusal(answer, checked, logStartOffset);

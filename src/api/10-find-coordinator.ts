@@ -41,7 +41,7 @@ export class FindCoordinatorHandler implements SerialHandler<FindCoordinatorRequ
       return newFindCoordinatorResponse({ coordinators });
     }
     const { nodeId, host, port, errorCode, errorMessage } = await this.#find(request.key, request.keyType, context);
-    return newFindCoordinatorResponse({ nodeId, host, port, errorCode, errorMessage: errorMessage ?? "NONE" });
+    return newFindCoordinatorResponse({ nodeId, host, port, errorCode, errorMessage: errorMessage || "NONE" });
   }
 
   async #find(key: string, keyType: number, context: RequestContext): Promise<Coordinator> {

@@ -53,11 +53,10 @@ export class DescribeProducersHandler implements SerialHandler<DescribeProducers
     }
     const found = await findServedLog(this.#services, topicName, partitionIndex);
     if (!(found instanceof PartitionLog)) {
-      return newPartitionResponse({
-        partitionIndex,
-        errorCode: found.errorCode,
-        errorMessage: errorInfo(found.errorCode)?.message ?? null,
-      });
+      // As Kafka: a topic that is not there has a message, a partition of one that is there has none.
+      const isTopicKnown = this.#services.metadata.image.getTopic(topicName) !== undefined;
+      const errorMessage = isTopicKnown ? null : (errorInfo(found.errorCode)?.message ?? null);
+      return newPartitionResponse({ partitionIndex, errorCode: found.errorCode, errorMessage });
     }
     return newPartitionResponse({ partitionIndex, activeProducers: Array.from(found.listProducers(), describeProducer) });
   }

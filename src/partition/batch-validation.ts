@@ -106,7 +106,7 @@ export interface CheckedBatch {
   readonly logAppendTimeMs: number;
 }
 
-function nameOf(context: ValidationContext): string {
+function nameOf(context: Pick<ValidationContext, "topicName" | "partition">): string {
   return `${context.topicName}-${context.partition}`;
 }
 
@@ -114,15 +114,30 @@ function refuse(reason: RefusalReason, message: string, stage: BatchRefusal["sta
   return { kind: "refused", reason, message, stage, recordErrors: [] };
 }
 
-/** The records field of one partition, as a whole, must be exactly one whole batch. `bytes` may be patched in place. */
+/** The records field of one partition must be one whole batch; a piece of another behind it is left away, as Kafka does. `bytes` may be patched in place. */
 export function validateBatch(bytes: Uint8Array | null, rules: BatchRules, context: ValidationContext): CheckedBatch | BatchRefusal {
-  if (bytes === null) return refuse("invalid-record", "no records", "request");
-  const view = viewOf(bytes);
-  return checkFraming(view, bytes.length, context) ?? checkHeader(view, bytes, rules, context) ?? checkRecords(view, bytes, rules, context);
+  const refusal = findFramingRefusal(bytes, context);
+  if (refusal !== undefined || bytes === null) return refusal ?? refuse("invalid-record", "no records", "request");
+  const sizeBytes = LOG_OVERHEAD + viewOf(bytes).getInt32(LENGTH_AT);
+  const batch = sizeBytes === bytes.length ? bytes : bytes.subarray(0, sizeBytes);
+  const view = viewOf(batch);
+  return checkHeader(view, batch, rules, context) ?? checkRecords(view, batch, rules, context);
+}
+
+/** What is wrong with the bytes before any log is asked: these come before the check of acks. */
+export function findFramingRefusal(
+  bytes: Uint8Array | null,
+  context: Pick<ValidationContext, "topicName" | "partition" | "isZstdAllowed">,
+): BatchRefusal | undefined {
+  return bytes === null ? refuse("invalid-record", "no records", "request") : checkFraming(viewOf(bytes), bytes.length, context);
 }
 
 /** ByteBufferLogInputStream and ProduceRequest.validateRecords. */
-function checkFraming(view: DataView, size: number, context: ValidationContext): BatchRefusal | undefined {
+function checkFraming(
+  view: DataView,
+  size: number,
+  context: Pick<ValidationContext, "topicName" | "partition" | "isZstdAllowed">,
+): BatchRefusal | undefined {
   const first = measureBatch(view, 0, size);
   if (typeof first !== "number") return first;
   if (first === 0) return refuse("invalid-record", "Produce requests must have at least one record batch per partition", "request");
@@ -138,6 +153,7 @@ function checkFraming(view: DataView, size: number, context: ValidationContext):
   if (first === size) return undefined;
   const second = measureBatch(view, first, size);
   if (typeof second !== "number") return second;
+  if (second === 0) return undefined;
   return refuse("invalid-record", "Produce requests are only allowed to contain exactly one record batch per partition", "request");
 }
 
@@ -298,11 +314,11 @@ function walkRecords(
       errors.add(index, "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime.", true);
     }
   }
-  if (errors !== undefined) return errors.toRefusal();
+  // What does not parse comes before what may not be.
   if (getWalkPosition() !== records.length) {
     return refuse("invalid-record", "Incorrect declared batch size, records still remaining in file");
   }
-  return maxTimestamp;
+  return errors === undefined ? maxTimestamp : errors.toRefusal();
 }
 
 function describeTimestamp(view: DataView, index: number, delta: number, rules: BatchRules, context: ValidationContext): string {

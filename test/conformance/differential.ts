@@ -11,7 +11,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { Allowances, allowed, readings } from "./differential/allowed.ts";
+import { Allowances, allowed, partings, readings } from "./differential/allowed.ts";
 import { generateSequence } from "./differential/generate.ts";
 import type { ServedVersions } from "./differential/model.ts";
 import { missingPeer, Peers, type RunningPeers, readServedVersions, warmUpBoth } from "./differential/peers.ts";
@@ -123,7 +123,8 @@ export class DifferentialRun {
   report(): string[] {
     const { state } = this;
     const lines = Object.entries(state.apiCounts).map(([name, count]) => `${name}: ${count}`);
-    for (const { id, reason } of [...allowed, ...readings]) lines.push(`allowed ${id}: ${state.allowedCounts[id] ?? 0} times (${reason})`);
+    for (const { id, reason } of [...allowed, ...readings, ...partings])
+      lines.push(`allowed ${id}: ${state.allowedCounts[id] ?? 0} times (${reason})`);
     for (const [signature, { count, seed, steps }] of Object.entries(state.found)) {
       lines.push(`diverged ${count} times: ${signature} (seed ${seed}${steps.length === 0 ? "" : `, steps ${steps.join()}`})`);
     }

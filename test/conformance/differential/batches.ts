@@ -51,14 +51,13 @@ export const damages = [
   "trailing-bytes",
   "tail-behind-batch",
   "two-batches",
-  "producer-without-epoch",
   "epoch-without-producer",
   "sequence-negative",
   "base-offset",
   "leader-epoch",
 ] as const;
 /** Faults after which the two servers are known to part (`allowed.ts`), and so rare. */
-export const rareDamages = ["offset-delta-gap", "offset-delta-start", "timestamp-negative"] as const;
+export const rareDamages = ["offset-delta-gap", "offset-delta-start", "timestamp-negative", "producer-without-epoch"] as const;
 
 export type Damage = (typeof damages)[number] | (typeof rareDamages)[number] | "none";
 

@@ -4,7 +4,7 @@ import * as produce from "../../../src/protocol/messages/produce.ts";
 import { type BatchSpec, type Damage, damages, encodeBatchSpec, type RecordSpec, rareDamages } from "./batches.ts";
 import type { Choice } from "./choice.ts";
 import type { Model, ProducerModel, TopicModel } from "./model.ts";
-import { type Bindings, newStep, type Step } from "./step.ts";
+import { absentProducerId, type Bindings, newStep, type Step } from "./step.ts";
 
 const longAgo = 1_700_000_000_000;
 
@@ -13,7 +13,7 @@ export interface PartitionWrite {
   readonly topic: string;
   readonly partition: number;
   /** Bytes of their own kind in place of a batch. */
-  readonly raw: "null" | "empty" | "short" | undefined;
+  readonly raw: "empty" | "short" | undefined;
   readonly batch: BatchSpec;
   readonly producer: ProducerModel | undefined;
   /** Added to the producer's epoch. */
@@ -57,7 +57,7 @@ export function chooseBatch(topic: TopicModel | undefined, choice: Choice, isTra
     baseSequence: -1,
     isTransactional,
     damage: choice.weighted<() => Damage>([
-      [82, () => "none"],
+      [isTransactional ? 800 : 82, () => "none"],
       [18, () => choice.pick(damages)],
       [0.2, () => choice.pick(rareDamages)],
     ])(),
@@ -93,7 +93,7 @@ export function chooseWrite(model: Model, choice: Choice, producer: ProducerMode
   const epochShift = producer === undefined ? 0 : choice.mostly(0, [1, -1, 5], 0.94);
   const baseSequence =
     producer === undefined ? -1 : chooseSequence(producer, place, spec.records.length, choice, isGood && epochShift === 0);
-  const raw = choice.chance(0.985) ? undefined : choice.pick(["null", "empty", "short"] as const);
+  const raw = choice.chance(0.985) ? undefined : choice.pick(["empty", "short"] as const);
   if (isGood && raw === undefined) model.grow(topic, partition, spec.records.length);
   return { topic, partition, raw, batch: { ...spec, baseSequence }, producer, epochShift };
 }
@@ -108,12 +108,12 @@ export function choosePlainWrite(topic: TopicModel, partition: number, producer:
   return { topic: topic.name, partition, raw: undefined, batch, producer, epochShift: 0 };
 }
 
-function encodeWrite(write: PartitionWrite, bindings: Bindings): Buffer | null {
+/** Never null: at that Kafka's handler throws, and the connection gives no further sign of life. */
+function encodeWrite(write: PartitionWrite, bindings: Bindings): Buffer {
   const { producer, batch, epochShift } = write;
-  if (write.raw === "null") return null;
   if (write.raw === "empty") return Buffer.alloc(0);
   if (write.raw === "short") return Buffer.alloc(10, 1);
-  const producerId = producer === undefined ? -1n : bindings.bigint(producer.reference, 990_001n);
+  const producerId = producer === undefined ? -1n : bindings.bigint(producer.reference, absentProducerId);
   const producerEpoch = producer === undefined ? -1 : bindings.number(producer.epochReference, 0) + epochShift;
   return encodeBatchSpec({ ...batch, producerEpoch }, producerId, bindings.startedMs);
 }
@@ -151,22 +151,20 @@ export function produceStep(version: number, acks: number, transactionalId: stri
 const framing: readonly Damage[] = ["magic-0", "magic-1", "magic-3", "length-short", "length-long", "cut"];
 
 /**
- * A batch with broken framing mostly comes alone, since Kafka refuses the others with it. One that is null never comes without acks or with others: the
- * handler of Kafka throws, and the connection gives no further sign of life.
+ * A batch with broken framing mostly comes alone, since Kafka refuses the others with it; where the two servers are known to part they must be heard, so
+ * not without acks.
  */
-function keepKafkaTalking(writes: readonly PartitionWrite[], acks: number, choice: Choice): readonly PartitionWrite[] {
+function keepComparable(writes: readonly PartitionWrite[], acks: number, choice: Choice): readonly PartitionWrite[] {
   const isBroken = (write: PartitionWrite) => write.raw !== undefined || framing.includes(write.batch.damage);
-  const isNull = writes.some((write) => write.raw === "null");
-  // Where the two servers are known to part they must be heard.
   const isRare = (damage: Damage) => (rareDamages as readonly Damage[]).includes(damage);
   const heard = (write: PartitionWrite): PartitionWrite => {
     const { batch } = write;
-    return { ...write, raw: isNull ? undefined : write.raw, batch: isRare(batch.damage) ? { ...batch, damage: "none" } : batch };
+    return isRare(batch.damage) ? { ...write, batch: { ...batch, damage: "none" } } : write;
   };
   const whole = acks === 0 ? writes.map(heard) : writes;
   const broken = whole.find(isBroken);
   if (broken === undefined || whole.length === 1) return whole;
-  return isNull || acks === 0 || choice.chance(0.95) ? [broken] : whole;
+  return acks === 0 || choice.chance(0.95) ? [broken] : whole;
 }
 
 export function produceSteps(model: Model, choice: Choice): Step[] {
@@ -191,7 +189,7 @@ export function produceSteps(model: Model, choice: Choice): Step[] {
     [0.4, 2],
     [0.3, -2],
   ]);
-  return [produceStep(model.version(0, choice, 3), acks, null, keepKafkaTalking(writes, acks, choice))];
+  return [produceStep(model.version(0, choice, 3), acks, null, keepComparable(writes, acks, choice))];
 }
 
 /** Several batches of one producer in order, then some of them again. */
@@ -234,7 +232,10 @@ export function initProducerIdSteps(model: Model, choice: Choice): Step[] {
           transactionTimeoutMs,
           ...(old === undefined
             ? {}
-            : { producerId: bindings.bigint(old.reference, 990_002n), producerEpoch: bindings.number(old.epochReference, 0) + shift }),
+            : {
+                producerId: bindings.bigint(old.reference, absentProducerId),
+                producerEpoch: bindings.number(old.epochReference, 0) + shift,
+              }),
         }),
       {
         bind: (answer, bindings) => {

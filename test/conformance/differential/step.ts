@@ -5,6 +5,14 @@
 import type { AnyApiDefinition, ApiDefinition } from "../../../src/protocol/api-definition.ts";
 import { ZERO_UUID } from "../../../src/protocol/reader.ts";
 
+/** In requests in place of ids that no server has given out. */
+export const absentTopicId = "AAAAAAAAAAAAAAAAAAAADg";
+export const absentProducerId = 990_001n;
+export const standIns: readonly (readonly [kind: string, id: string | bigint])[] = [
+  ["topic", absentTopicId],
+  ["producer", absentProducerId],
+];
+
 /** What one server has said in one run of a sequence. References that nothing has bound have stand-ins, so that a shortened sequence still runs. */
 export class Bindings {
   /** Wall clock at the start of the run, the same for both servers; milliseconds. */
@@ -33,7 +41,7 @@ export class Bindings {
 
   /** The id that this server gave the topic; one that no topic has when it never said. */
   topicId(name: string): string {
-    return this.string(`topic:${name}`, "AAAAAAAAAAAAAAAAAAAADg");
+    return this.string(`topic:${name}`, absentTopicId);
   }
 
   bindTopic(name: string | null, id: string): void {

@@ -13,8 +13,6 @@ import type { Model } from "./model.ts";
 import { newStep, type Settle, type Step } from "./step.ts";
 
 const timeoutMs = 30_000;
-const absentTopicId = "AAAAAAAAAAAAAAAAAAAADg";
-
 const goodConfigs: readonly Readonly<Record<string, string>>[] = [
   { "compression.type": "gzip" },
   { "compression.type": "zstd", "compression.zstd.level": "1" },
@@ -362,5 +360,3 @@ export function unservedSteps(model: Model, choice: Choice): Step[] {
   const request = () => metadata.newMetadataRequest({ topics: [] });
   return [{ ...newStep(metadata, metadata.metadataApi, model.version(3, choice, 4, 8), request), rawHeader: header }];
 }
-
-export { absentTopicId };

@@ -16,7 +16,7 @@ import { chooseGroup, chooseSpeaker, speak } from "./group-steps.ts";
 import type { Model, ProducerModel } from "./model.ts";
 import { choosePlaces, placesByTopic } from "./offset-steps.ts";
 import { choosePlainWrite, chooseWrite, type PartitionWrite, produceStep } from "./produce-steps.ts";
-import { type Bindings, newStep, type Settle, type Step } from "./step.ts";
+import { absentProducerId, type Bindings, newStep, type Settle, type Step } from "./step.ts";
 
 function transactional(model: Model): ProducerModel[] {
   return model.producers.filter((producer) => producer.transactionalId !== null);
@@ -45,7 +45,7 @@ function chooseClaim(producer: ProducerModel, choice: Choice): Claim {
 
 function claimed({ producer, epochShift, isForeign }: Claim, bindings: Bindings): Identity {
   return {
-    producerId: isForeign ? 990_003n : bindings.bigint(producer.reference, 990_001n),
+    producerId: isForeign ? absentProducerId : bindings.bigint(producer.reference, absentProducerId),
     producerEpoch: bindings.number(producer.epochReference, 0) + epochShift,
   };
 }
@@ -197,7 +197,7 @@ export function txnOffsetCommitSteps(model: Model, choice: Choice): Step[] {
   const places = choosePlaces(model, choice).map((place) => ({
     ...place,
     offset: choice.int(60),
-    note: choice.mostly("note", [null, "", "m".repeat(4097)], 0.8),
+    note: choice.mostly("note", [null, ""], 0.8),
   }));
   const transactionalId = transactionalIdOf(model, producer, choice);
   return [
@@ -318,7 +318,7 @@ export function listTransactionsSteps(model: Model, choice: Choice): Step[] {
     newStep(listTransactions, listTransactions.listTransactionsApi, version, (bindings) =>
       listTransactions.newListTransactionsRequest({
         stateFilters,
-        producerIdFilters: filtered === undefined ? [] : [bindings.bigint(filtered.reference, 990_001n)],
+        producerIdFilters: filtered === undefined ? [] : [bindings.bigint(filtered.reference, absentProducerId)],
         durationFilter,
         transactionalIdPattern,
       }),

@@ -77,12 +77,12 @@ test("a cursor that cannot be is INVALID_REQUEST for every topic asked for, and 
   }
 });
 
-test("DescribeProducers says why a partition that is not there is refused", async () => {
+test("DescribeProducers has a message for a topic that is not there, and none for a partition", async () => {
   const api = new ApiHarness();
-  const topic = newProducersTopicRequest({ name: "nobody", partitionIndexes: [0] });
-  const answer = await api.callOverWire<DescribeProducersResponse>(61, newDescribeProducersRequest({ topics: [topic] }), 0);
-  expect(answer.topics[0]?.partitions[0]).toMatchObject({
-    errorCode: ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION,
-    errorMessage: "This server does not host this topic-partition.",
-  });
+  api.metadata.addTopic("t", 1);
+  const topics = ["nobody", "t"].map((name) => newProducersTopicRequest({ name, partitionIndexes: [1] }));
+  const answer = await api.callOverWire<DescribeProducersResponse>(61, newDescribeProducersRequest({ topics }), 0);
+  const errorCode = ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION;
+  expect(answer.topics[0]?.partitions[0]).toMatchObject({ errorCode, errorMessage: "This server does not host this topic-partition." });
+  expect(answer.topics[1]?.partitions[0]).toMatchObject({ errorCode, errorMessage: null });
 });

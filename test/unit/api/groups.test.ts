@@ -121,6 +121,7 @@ describe("FindCoordinator", () => {
       const request = newFindCoordinatorRequest(version < 4 ? { key: "g" } : { coordinatorKeys: ["g", "h"] });
       const answer = await h.callOverWire<FindCoordinatorResponse>(KEYS.find, request, version);
       const found = version < 4 ? [answer] : answer.coordinators;
+      if (version >= 1 && version < 4) expect(answer.errorMessage).toBe("NONE");
       expect(found.map(({ errorCode, nodeId, host, port }) => [errorCode, nodeId, host, port])).toEqual(
         found.map(() => [0, 1, "127.0.0.1", 9092]),
       );

@@ -127,6 +127,14 @@ describe("Produce", () => {
     ["no records", null, 9, ErrorCodes.INVALID_RECORD],
     ["empty records", new Uint8Array(0), 9, ErrorCodes.INVALID_RECORD],
     ["a cut off batch", makeBatch().subarray(0, 60), 9, ErrorCodes.INVALID_RECORD],
+    ["a piece of another batch behind it", Buffer.concat([makeBatch(), makeBatch().subarray(0, 40)]), 9, ErrorCodes.NONE],
+    ["bytes behind it", Buffer.concat([makeBatch(), Buffer.alloc(11, 3)]), 9, ErrorCodes.NONE],
+    [
+      "bytes left over and a timestamp 2 h ahead",
+      makeBatch({ baseTimestamp: BigInt(BASE_TIME + 7_200_000), trailer: Uint8Array.of(1, 2) }),
+      9,
+      ErrorCodes.INVALID_RECORD,
+    ],
     ["two batches", Buffer.concat([makeBatch(), makeBatch()]), 9, ErrorCodes.INVALID_RECORD],
     ["magic 1", makeBatch({ magic: 1 }), 9, ErrorCodes.INVALID_RECORD],
     ["magic 3", makeBatch({ magic: 3 }), 9, ErrorCodes.CORRUPT_MESSAGE],
@@ -197,6 +205,9 @@ describe("Produce", () => {
     for (const acks of [2, -2, 32767]) {
       expect(first(await api.call<ProduceResponse>(0, request(makeBatch(), { acks }), 9)).errorCode).toBe(ErrorCodes.INVALID_REQUIRED_ACKS);
     }
+    // As Kafka: what is no batch at all is said before.
+    const noBatch = request(makeBatch({ magic: 1 }), { acks: 2 });
+    expect(first(await api.call<ProduceResponse>(0, noBatch, 9)).errorCode).toBe(ErrorCodes.INVALID_RECORD);
   });
 
   test("single records at fault are named; the time out of range is told in Kafka's words", async () => {
