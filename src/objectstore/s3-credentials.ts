@@ -26,6 +26,7 @@ export class RenewedCredentials {
   #asking: Promise<Credentials> | undefined;
   #askedMs = Number.NEGATIVE_INFINITY;
   #isRefused = false;
+  #generation = 0;
   #hasWorked = false;
 
   /** `ask`: the chain, without a memory of its own; what the SDK tells its providers is handed on. */
@@ -57,9 +58,14 @@ export class RenewedCredentials {
     this.#isRefused = false;
   }
 
-  /** The server refuses them: the chain is asked at the next request. */
-  noteRefused(): void {
-    this.#isRefused = true;
+  /** Rises with each renewal that brought others. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** The server refuses those of `generation`: unless there are others already, the chain is asked at the next request. */
+  noteRefused(generation: number): void {
+    if (generation >= this.#generation) this.#isRefused = true;
   }
 
   #shouldRenew(current: Credentials): boolean {
@@ -87,8 +93,10 @@ export class RenewedCredentials {
     const found = await this.#ask(context);
     const { accessKeyId, secretAccessKey, sessionToken } = this.#current ?? {};
     const isSame = found.accessKeyId === accessKeyId && found.secretAccessKey === secretAccessKey && found.sessionToken === sessionToken;
-    // They stand for the same user: refused, they are a renewal that failed and no mistake in the configuration.
-    if (!isSame) this.#isRefused = false;
+    if (!isSame) {
+      this.#isRefused = false;
+      this.#generation++;
+    }
     this.#current = found;
     return found;
   }

@@ -260,10 +260,12 @@ export class S3Store implements ObjectStore {
     options?.signal?.throwIfAborted();
     const timeout = new CallTimeout(this.#clock, options?.deadlineMs ?? this.#defaultDeadlineMs, options?.signal);
     let sent = false;
+    let generation = this.#credentials.generation;
     try {
       await this.#slots.take(timeout.signal);
       try {
         sent = true;
+        generation = this.#credentials.generation;
         const answer = await endingWith(timeout.signal, send(timeout.signal));
         this.#credentials.noteAccepted();
         return answer;
@@ -271,7 +273,7 @@ export class S3Store implements ObjectStore {
         this.#slots.give();
       }
     } catch (error) {
-      if (areCredentialsRefused(error)) this.#credentials.noteRefused();
+      if (areCredentialsRefused(error)) this.#credentials.noteRefused(generation);
       const failure: S3Failure = {
         ...this.#context(operation, key, ""),
         error,

@@ -21,6 +21,8 @@ export class S3Gate {
   /** How far the server's clock is ahead. */
   clockOffsetMs = 0;
   readonly refusals = new Map<string, number>();
+  /** Keys that requests came with. */
+  readonly used = new Set<string>();
   private readonly server: Server<undefined>;
   private readonly upstream: string;
   private readonly owner: S3Server;
@@ -42,6 +44,15 @@ export class S3Gate {
     const startedMs = performance.now();
     while ((this.refusals.get(code) ?? 0) < count) {
       if (performance.now() - startedMs > 60_000) throw new Error(`${code} was not answered ${count} times`);
+      await Bun.sleep(20);
+    }
+  }
+
+  /** Throws when no request came with `key` within a minute. */
+  async whenUsed(key: string): Promise<void> {
+    const startedMs = performance.now();
+    while (!this.used.has(key)) {
+      if (performance.now() - startedMs > 60_000) throw new Error(`no request came with ${key}`);
       await Bun.sleep(20);
     }
   }
@@ -69,6 +80,7 @@ export class S3Gate {
 
   private judge(headers: Headers): string | undefined {
     const key = /Credential=([^/]+)\//.exec(headers.get("authorization") ?? "")?.[1] ?? "";
+    this.used.add(key);
     if (this.expired.has(key)) return "ExpiredToken";
     if (!this.valid.has(key)) return "InvalidAccessKeyId";
     const signed = (headers.get("x-amz-date") ?? "").replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6Z");

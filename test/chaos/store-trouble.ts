@@ -222,7 +222,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
       gate.valid.add("KEY3");
       writeKeys(folder, "KEY3");
       gate.valid.delete("KEY2");
-      await gate.whenRefused("InvalidAccessKeyId", 1);
+      await gate.whenUsed("KEY3");
       await sleep(third / 2);
       expect(rig.count("store.unavailable") === unavailable, "a rotation without a gap was noticed");
       await rig.whenReady();
