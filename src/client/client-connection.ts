@@ -41,7 +41,8 @@ interface Waiting {
 
 /** A broker's largest answer that is taken; fetches ask for far less. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
-const API_VERSIONS_FIRST_TRY = 3;
+/** 4 is the first that names features whose lowest level is 0; 3 is the first with features at all; every broker answers 0. */
+const API_VERSIONS_TRIES = [4, 3, 0];
 
 export const formatPlace = ({ host, port }: Place): string => `${host.includes(":") ? `[${host}]` : host}:${port}`;
 
@@ -160,7 +161,7 @@ export class ClientConnection {
   async #negotiate(): Promise<ApiVersionsResponse> {
     const { clientId, softwareVersion } = this.#options;
     const message = newApiVersionsRequest({ clientSoftwareName: "weir", clientSoftwareVersion: softwareVersion });
-    for (const version of [API_VERSIONS_FIRST_TRY, 0]) {
+    for (const version of API_VERSIONS_TRIES) {
       const correlationId = this.#nextCorrelationId();
       const frame = await this.#exchange(encode(apiVersionsApi, version, message, correlationId, clientId), 0);
       const isUnsupported = frame.length >= 6 && ((frame[4] ?? 0) << 8) + (frame[5] ?? 0) === ErrorCodes.UNSUPPORTED_VERSION;
