@@ -5,7 +5,7 @@
 import { rmSync } from "node:fs";
 import { Trouble } from "../base/trouble.ts";
 import { ClientConnection, formatPlace } from "../client/client-connection.ts";
-import type { Config, ObjectStoreConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import { findClusterId } from "../metadata/cluster-id.ts";
 import type { Addon } from "../native/addon.ts";
 import type { ObjectStore } from "../objectstore/object-store.ts";
@@ -140,7 +140,8 @@ export async function checkStore(store: ObjectStore, { random }: World, crc32c: 
   return rows;
 }
 
-function checkClock({ clockSkewMs }: ObjectStore): Check {
+/** Exported for its thresholds: beyond two seconds a warning, beyond a minute a failure. */
+export function checkClock({ clockSkewMs }: ObjectStore): Check {
   if (clockSkewMs === undefined) return ok("clock", "the store has no clock of its own");
   const detail = `the store's clock is ${Math.abs(Math.round(clockSkewMs))} ms ${clockSkewMs < 0 ? "behind" : "ahead"} (its Date has a resolution of 1 s)`;
   if (Math.abs(clockSkewMs) > MAX_SKEW_MS)
@@ -166,41 +167,6 @@ async function checkPermissions(store: ObjectStore, nonce: string): Promise<read
     await attempt("list", "s3:ListBucket", () => store.list("probe/", undefined, STORE_DEADLINE)),
     await attempt("delete", "s3:DeleteObject", () => store.delete([key], STORE_DEADLINE)),
   ];
-}
-
-export interface LifecycleRule {
-  readonly id: string;
-  readonly prefix: string;
-  readonly isEnabled: boolean;
-  /** Removes objects, or moves them where a GET does not reach them at once. */
-  readonly harms: boolean;
-}
-
-/** Rules that reach into `prefix` ("" is the whole bucket). */
-export function judgeLifecycle(rules: readonly LifecycleRule[], prefix: string): Check {
-  const ours = prefix === "" ? "" : `${prefix}/`;
-  const harmful = rules.filter((rule) => rule.isEnabled && rule.harms && (ours.startsWith(rule.prefix) || rule.prefix.startsWith(ours)));
-  if (harmful.length === 0) return ok("lifecycle rules", `none of ${rules.length} expires or archives objects below "${ours}"`);
-  const names = harmful.map(({ id }) => id).join(", ");
-  return failed(
-    "lifecycle rules",
-    `${names} expires or archives objects below "${ours}"`,
-    "exclude this prefix: Weir deletes what it no longer needs itself",
-  );
-}
-
-/** Reading the rules needs a permission that Weir itself does not: without it the answer is unknown. */
-export async function checkLifecycle(
-  config: ObjectStoreConfig,
-  readRules: (bucket: Extract<ObjectStoreConfig, { kind: "s3" }>) => Promise<readonly LifecycleRule[]>,
-): Promise<readonly Check[]> {
-  if (config.kind !== "s3") return [];
-  try {
-    return [judgeLifecycle(await readRules(config), config.prefix)];
-  } catch (error) {
-    const detail = `they cannot be read: ${error instanceof Error ? error.message || error.name : String(error)}`;
-    return [{ check: "lifecycle rules", verdict: "unknown", detail, remedy: "allow s3:GetLifecycleConfiguration to have them checked" }];
-  }
 }
 
 /** As a client would: the answer must be a broker that lists our node id. Nothing there is a failure only while a broker runs. */

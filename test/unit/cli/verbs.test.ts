@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { parseBootstrap, readClientSettings } from "../../../src/cli/client-settings.ts";
 import { parseFrom } from "../../../src/cli/consume-command.ts";
-import { judgeLifecycle } from "../../../src/cli/doctor-checks.ts";
+import { judgeLifecycle } from "../../../src/cli/doctor-lifecycle.ts";
 import { renderJson, renderTable } from "../../../src/cli/output.ts";
 import { readLines } from "../../../src/cli/produce-command.ts";
 import { murmur2, partitionOfKey } from "../../../src/client/partitioner.ts";
