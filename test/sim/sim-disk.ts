@@ -212,7 +212,9 @@ export class SimWalDevice implements WalDevice {
       // Sent after the volume was lost: refused, nothing lands.
       if (wasFenced) continue;
       const lands = this.process.random.chance(40);
-      this.landAnyhow(write, lands);
+      // One that is only paused will be told that its write landed: then it is durable.
+      if (lands && !this.process.isDead) this.landAnswered(write);
+      else this.landAnyhow(write, lands);
       this.process.post(0, "wal.ended", () => (lands ? write.resolve() : write.reject(deviceTrouble("EIO: the volume was taken"))));
     }
   }
@@ -226,10 +228,14 @@ export class SimWalDevice implements WalDevice {
       this.process.post(0, "wal.failed", () => write.reject(deviceTrouble("EIO")));
       return;
     }
-    this.disk.landDurably(write.deviceOffset, write.readsLate ? write.source : write.asSubmitted, write.submitted);
+    this.landAnswered(write);
     this.process.post(0, "wal.durable", () => {
       if (this.process.effect("wal.completion")) write.resolve();
     });
+  }
+
+  private landAnswered(write: WriteInFlight): void {
+    this.disk.landDurably(write.deviceOffset, write.readsLate ? write.source : write.asSubmitted, write.submitted);
   }
 
   /** `lands`: wholly. Otherwise any of its sectors, in any order, or none. */
