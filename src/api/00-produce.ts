@@ -9,6 +9,8 @@
  * Codes: what was certainly not appended because of us is NOT_LEADER_OR_FOLLOWER (every client refreshes and sends again); what may have been appended
  * is REQUEST_TIMED_OUT (retriable, "possibly persisted" to librdkafka). UNKNOWN_SERVER_ERROR is never the answer (case R7).
  *
+ * A new producer's batches keep their order: what was sent behind one that was refused so is refused likewise until that one comes again.
+ *
  * Transactional batches: the coordinator is asked before a transaction's first batch in a partition (`produce-verification.ts`); without a transactional id
  * TRANSACTIONAL_ID_AUTHORIZATION_FAILED, as Kafka. A batch that is refused for what it is is refused before anybody is asked; Kafka asks first.
  *
@@ -26,6 +28,7 @@ import {
 } from "../partition/batch-validation.ts";
 import { type AppendOutcome, PartitionLog } from "../partition/partition-log.ts";
 import type { Unavailable } from "../partition/partition-registry.ts";
+import { RefusedSequences, type SequencePlace } from "../partition/refused-sequences.ts";
 import { NO_GUARD } from "../partition/verification.ts";
 import type { Records } from "../protocol/api-definition.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
@@ -57,6 +60,10 @@ const REFUSAL_CODES: Readonly<Record<RefusalReason, number>> = {
   "stale-epoch": ErrorCodes.INVALID_PRODUCER_EPOCH,
 };
 
+const NOT_OWNER: AppendOutcome = { kind: "not-owner" };
+/** Answers to batches that were not appended and that clients send again. */
+const COMES_AGAIN: ReadonlySet<number> = new Set([ErrorCodes.NOT_LEADER_OR_FOLLOWER, ErrorCodes.REQUEST_TIMED_OUT]);
+
 /** The one client that Kafka lets write to internal topics: what lies there is the coordinators' state. */
 const ADMIN_CLIENT_ID = "__admin_client";
 
@@ -84,6 +91,7 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
   readonly maxVersion = 13;
   readonly #services: ApiServices;
   readonly #content: Pick<ValidationContext, "scanRecords" | "compress">;
+  readonly #refused = new RefusedSequences();
   readonly #bytesIn: Counter;
   readonly #batchesIn: Counter;
 
@@ -178,9 +186,10 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
     for (const append of produce.appends) {
       const { log, batch, answer, guard } = append;
       if (log === undefined || answer.errorCode !== ErrorCodes.NONE) continue;
-      const outcome = log.append(batch, reservation, nowMs, guard);
+      const outcome = this.#isBehindRefused(append, log) ? NOT_OWNER : log.append(batch, reservation, nowMs, guard);
       if (outcome.kind === "appended") {
         produce.needsDurability = true;
+        if (this.#refused.size > 0) this.#refused.clear(placeOf(append));
         answer.baseOffset = BigInt(outcome.baseOffset);
         answer.logAppendTimeMs = BigInt(batch.logAppendTimeMs);
         answer.logStartOffset = BigInt(log.logStartOffset);
@@ -217,8 +226,30 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
     }
   }
 
-  /** The way with waits: open the partitions, wait for room. Never rejects: what fails becomes the partitions' answers. */
+  /** A batch of a new producer that would overtake an earlier one. */
+  #isBehindRefused(append: PendingAppend, log: PartitionLog): boolean {
+    if (this.#refused.size === 0 || log.knowsProducer(append.batch.producerId)) return false;
+    return this.#refused.isBehind(placeOf(append), this.#services.clock.monotonicMs());
+  }
+
+  /** Before the next request of the connection begins: what was refused for a while must come first when it comes again. */
+  #noteRefused({ appends }: Produce): void {
+    const nowMs = this.#services.clock.monotonicMs();
+    for (const append of appends) {
+      const { producerId, isTransactional } = append.batch;
+      if (producerId < 0 || isTransactional || !COMES_AGAIN.has(append.answer.errorCode)) continue;
+      if (append.log?.knowsProducer(producerId) !== true) this.#refused.note(placeOf(append), nowMs);
+    }
+  }
+
+  /** The way with waits. Never rejects: what fails becomes the partitions' answers. */
   async #appendWhenPossible(produce: Produce, timeoutMs: number): Promise<void> {
+    await this.#openAndAppend(produce, timeoutMs);
+    this.#noteRefused(produce);
+  }
+
+  /** Opens the partitions, waits for room. */
+  async #openAndAppend(produce: Produce, timeoutMs: number): Promise<void> {
     const ready: PendingAppend[] = [];
     await Promise.all(produce.appends.map((append) => this.#openFor(produce, append)));
     if (needsVerification(produce.appends)) {
@@ -325,6 +356,11 @@ function refuseSeveralProducers(produce: Produce): Produce {
     }
   }
   return produce;
+}
+
+function placeOf({ topic, answer, batch }: PendingAppend): SequencePlace {
+  const { producerId, producerEpoch, baseSequence } = batch;
+  return { topicId: topic.topicId, partition: answer.index, producerId, producerEpoch, baseSequence };
 }
 
 function unknownTopicCode(apiVersion: number): number {

@@ -143,6 +143,11 @@ export class PartitionLog implements CheckpointSource, MarkerLog {
     return firstUnstableOffset < highWatermark ? Math.max(firstUnstableOffset, this.#logStartOffset) : highWatermark;
   }
 
+  /** A batch or marker of it is remembered: which sequence is its next is certain. */
+  knowsProducer(producerId: number): boolean {
+    return this.#producers.get(producerId) !== undefined;
+  }
+
   get producerCount(): number {
     return this.#producers.size;
   }

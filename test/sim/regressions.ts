@@ -18,6 +18,19 @@ export const REGRESSIONS: readonly Regression[] = [
     found:
       "a bug of the simulator: a write that was sent after the volume was lost landed at its sender's death, and looked like a damaged WAL",
   },
+  {
+    seed: 1_571_004,
+    scenario: "mixed",
+    minutes: 2,
+    found:
+      "a bug of the simulator: a paused broker was told that a write had landed which the next power cut took, so that records it then acknowledged were gone (20 minutes)",
+  },
+  {
+    seed: 30_001,
+    scenario: "restarts",
+    minutes: 1,
+    found: "a new producer's second batch overtook its first, which was refused while the partition could not be opened",
+  },
 ];
 
 /** A bug of the server that a seed found, and how it was fixed. */
@@ -28,4 +41,11 @@ export interface SimulatorBug {
   readonly fix: string;
 }
 
-export const SIMULATOR_BUGS: readonly SimulatorBug[] = [];
+export const SIMULATOR_BUGS: readonly SimulatorBug[] = [
+  {
+    seed: 1_570_004,
+    scenario: "restarts",
+    bug: "A new producer's first batch was refused since its partition could not be opened, and the one sent behind it was then appended: the first was out of order for good",
+    fix: "What a new producer sent behind a refused batch is refused until that one comes again (`src/partition/refused-sequences.ts`)",
+  },
+];

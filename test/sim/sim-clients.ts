@@ -81,8 +81,6 @@ export class SimProducer {
   private readonly largePercent: number;
   private readonly evenBatchBytes: number;
   private readonly nextCounter = new Map<LogModel, number>();
-  /** Where a batch of ours was acknowledged. */
-  private readonly known = new Set<LogModel>();
   private pending: PendingRequest[] = [];
   private producerId = -1;
   private isStopping = false;
@@ -129,8 +127,8 @@ export class SimProducer {
       const wanted = 1 + this.place.process.random.nextInt(MAX_IN_FLIGHT);
       while (!this.isStopping && unsent.length === 0 && inFlight.length < wanted) {
         await this.place.pace.next();
-        const request = this.isStopping ? undefined : this.makeRequest();
-        if (request === undefined) break;
+        if (this.isStopping) break;
+        const request = this.makeRequest();
         this.pending.push(request);
         send(request);
       }
@@ -181,29 +179,26 @@ export class SimProducer {
         continue;
       }
       if (errorCode !== 0 && errorCode !== DUPLICATE_SEQUENCE) {
-        batch.log.find("unexpected-error", `producer ${this.number}'s batch at ${batch.firstCounter} was answered with error ${errorCode}`);
+        // A refused batch ends the reading of this connection: what is settled here has only acknowledged ones before it.
+        const why = errorCode === OUT_OF_ORDER_SEQUENCE ? ", and all before it are acknowledged" : "";
+        const what = `producer ${this.number}'s batch at ${batch.firstCounter} was answered with error ${errorCode}${why}`;
+        batch.log.find("unexpected-error", what);
       }
       batch.isAcknowledged = true;
-      this.known.add(batch.log);
       batch.log.acknowledge(this.number, batch.firstCounter, batch.count, errorCode === 0 ? baseOffset : -1);
     }
     if (batches.some((batch) => !batch.isAcknowledged)) throw new ConnectionLost("again");
   }
 
-  /**
-   * Undefined when an answer must come first. A producer's first batch of a partition goes alone: to a partition that does not know the producer, as to Kafka's, any
-   * sequence is a beginning, so that a first batch refused for a while and a second one accepted would be out of order for good.
-   */
-  private makeRequest(): PendingRequest | undefined {
+  private makeRequest(): PendingRequest {
     const { random } = this.place.process;
     const first = random.nextInt(this.logs.length);
     const partitions = random.chance(70) ? 1 : 1 + random.nextInt(Math.min(3, this.logs.length));
     const batches: PendingBatch[] = [];
     for (let index = 0; index < partitions; index++) {
-      const log = this.logs[(first + index) % this.logs.length]!;
-      if (this.known.has(log) || !this.nextCounter.has(log)) batches.push(this.makeBatch(log));
+      batches.push(this.makeBatch(this.logs[(first + index) % this.logs.length]!));
     }
-    return batches.length === 0 ? undefined : { batches };
+    return { batches };
   }
 
   private makeBatch(log: LogModel): PendingBatch {

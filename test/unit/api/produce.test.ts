@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { Trouble } from "../../../src/base/trouble.ts";
 import { ErrorCodes } from "../../../src/protocol/error-codes.ts";
 import {
   newPartitionProduceData,
@@ -273,6 +274,52 @@ describe("Produce", () => {
     await api.clock.advance(1001);
     expect(first(await late.answer).errorCode).toBe(ErrorCodes.REQUEST_TIMED_OUT);
     expect(api.storage.stream(topicId, 0).nextOffset).toBe(1);
+  });
+
+  test("what was sent behind a new producer's refused batch does not overtake it", async () => {
+    const api = harness();
+    const topicId = api.metadata.topics.get("t")?.topicId ?? "";
+    const readCheckpoint = api.storage.readCheckpoint.bind(api.storage);
+    let isReadable = false;
+    api.storage.readCheckpoint = (id) =>
+      isReadable ? readCheckpoint(id) : Promise.reject(new Trouble({ code: "store-unavailable", message: "no bucket", retryable: true }));
+    const handler = api.handler(0);
+    if (handler.kind !== "pipelined") throw new Error("Produce is pipelined");
+    const begin = (producerId: bigint, baseSequence: number, producerEpoch = 0) =>
+      handler.begin(request(makeBatch({ producerId, producerEpoch, baseSequence })), api.context(9));
+    const send = async (producerId: bigint, baseSequence: number, producerEpoch = 0) =>
+      first(await begin(producerId, baseSequence, producerEpoch).answer).errorCode;
+
+    const refused = begin(7n, 0);
+    await refused.admitted;
+    isReadable = true;
+    expect(await send(7n, 1)).toBe(ErrorCodes.NOT_LEADER_OR_FOLLOWER);
+    expect(first(await refused.answer).errorCode).toBe(ErrorCodes.NOT_LEADER_OR_FOLLOWER);
+    expect(await send(7n, 2)).toBe(ErrorCodes.NOT_LEADER_OR_FOLLOWER);
+    expect(await send(8n, 5)).toBe(ErrorCodes.NONE);
+    expect([await send(7n, 0), await send(7n, 1), await send(7n, 2)]).toEqual([0, 0, 0]);
+    expect(await send(7n, 4)).toBe(ErrorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER);
+    expect(api.storage.stream(topicId, 0).nextOffset).toBe(4);
+    expect(api.storage.openReservations).toBe(0);
+  });
+
+  test("a new producer whose batch waited in vain for room keeps its order; a new epoch begins anew", async () => {
+    const api = harness();
+    const topicId = api.metadata.topics.get("t")?.topicId ?? "";
+    await api.partitions.open(topicId, 0);
+    const send = async (baseSequence: number, producerEpoch: number) => {
+      const batch = makeBatch({ producerId: 7n, producerEpoch, baseSequence });
+      return first(await api.call<ProduceResponse>(0, request(batch), 9)).errorCode;
+    };
+    api.storage.hasRoom = false;
+    const late = send(3, 0);
+    await settle();
+    await api.clock.advance(1001);
+    expect(await late).toBe(ErrorCodes.REQUEST_TIMED_OUT);
+    api.storage.grant();
+    expect(await send(4, 0)).toBe(ErrorCodes.NOT_LEADER_OR_FOLLOWER);
+    expect(await send(0, 1)).toBe(ErrorCodes.NONE);
+    expect(await send(1, 1)).toBe(ErrorCodes.NONE);
   });
 
   test("a partition that moves while its batch waits for room is not appended to", async () => {
