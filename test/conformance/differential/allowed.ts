@@ -27,7 +27,8 @@ export const readings: readonly { readonly id: string; readonly reason: string }
   { id: ownNamesId, reason: "other sequences run at the same time: of lists of the whole server only this sequence's names are compared" },
   {
     id: splitTopicId,
-    reason: "Kafka's Fetch lists a topic in several parts when its partitions are not answered side by side; clients add them up",
+    reason:
+      "a topic may be listed in several parts, when its partitions are not answered side by side or it has no name of its own; clients add them up",
   },
 ];
 
@@ -76,6 +77,8 @@ const hashedLists = new RegExp(
     "topics\\[\\]",
     "topics\\[\\]\\.partitions\\[\\]",
     "groups\\[\\]",
+    "markers\\[\\]\\.topics\\[\\]",
+    "markers\\[\\]\\.topics\\[\\]\\.partitions\\[\\]",
     "members\\[\\]",
     "resultsByTopicV3AndBelow\\[\\]",
     "resultsByTransaction\\[\\]\\.topicResults\\[\\]",
@@ -121,26 +124,52 @@ function isWithoutRecords(partition: Node | undefined): boolean {
 }
 
 function hasNegativeEpoch(request: unknown): boolean {
-  const topics = asNode(request).topicData as readonly { readonly partitionData: readonly { readonly records: unknown }[] }[];
-  const isNegative = (records: unknown) => records instanceof Uint8Array && (viewRecords(records).batches[0]?.producerEpoch ?? 0) < 0;
-  return topics.some((topic) => topic.partitionData.some(({ records }) => isNegative(records)));
+  return batchesOf(request).some((batch) => (viewRecords(batch).batches[0]?.producerEpoch ?? 0) < 0);
 }
 
-function isTransactionalBatch(records: unknown): boolean {
-  return records instanceof Uint8Array && records.length > 22 && ((records[22] ?? 0) & 0x10) !== 0;
+function isWrittenAnew(weir: Node | undefined, kafka: Node | undefined): boolean {
+  const isCompressed = (batch: Node | undefined) => (Number(batch?.attributes) & 7) !== 0;
+  return (isCompressed(weir) && isCompressed(kafka)) || weir?.baseTimestamp !== kafka?.baseTimestamp;
+}
+
+/** Keys are producer and first offset. */
+function isShorterOnlyBeyondRecords(weir: readonly string[], kafka: readonly string[], partition: Node | undefined): boolean {
+  const last = partition?.records instanceof Uint8Array ? viewRecords(partition.records).batches.at(-1) : undefined;
+  const end = last === undefined ? 0n : last.baseOffset + BigInt(last.lastOffsetDelta);
+  const missing = kafka.filter((key) => !weir.includes(key));
+  return weir.every((key) => kafka.includes(key)) && missing.every((key) => BigInt(key.split("/")[0] ?? 0) > end);
+}
+
+function batchesOf(request: unknown): Uint8Array[] {
+  const topics = (asNode(request).topicData ?? []) as readonly { readonly partitionData: readonly { readonly records: unknown }[] }[];
+  const records = topics.flatMap((topic) => topic.partitionData.map((partition) => partition.records));
+  return records.filter((one): one is Uint8Array => one instanceof Uint8Array && one.length > 22);
+}
+
+function hasMalformedRecord(request: unknown): boolean {
+  return batchesOf(request).some((batch) => typeof viewRecords(batch).batches[0]?.records === "string");
+}
+
+/** The bits for LogAppendTime and for a delete horizon, which only brokers set. */
+function hasBrokersBits(request: unknown): boolean {
+  return batchesOf(request).some((batch) => ((batch[22] ?? 0) & 0x48) !== 0);
+}
+
+/** Nobody's offsets for a group that is not there, all of them refused. */
+function leavesHalfMadeGroup({ api, request, weir }: Exchange): boolean {
+  const { memberId, generationIdOrMemberEpoch } = asNode(request);
+  return api === "OffsetCommit" && memberId === "" && Number(generationIdOrMemberEpoch) < 0 && show(weir).includes('"errorCode":12');
 }
 
 /** Weir has found fault with a transactional batch, so that its transaction may not have begun. */
 function isRefusedInTransaction({ api, request, weir }: Exchange): boolean {
   if (api !== "Produce" || asNode(request).transactionalId === null) return false;
-  const topics = asNode(request).topicData as readonly { readonly partitionData: readonly { readonly records: unknown }[] }[];
-  if (!topics.some((topic) => topic.partitionData.some(({ records }) => isTransactionalBatch(records)))) return false;
+  if (!batchesOf(request).some((batch) => ((batch[22] ?? 0) & 0x10) !== 0)) return false;
   return codesOf(weir).some((code) => [2, 10, 32, 76, 87].includes(code));
 }
 
 function hasOddOffsetDeltas(request: unknown): boolean {
-  const topics = asNode(request).topicData as readonly { readonly partitionData: readonly { readonly records: unknown }[] }[];
-  return topics.some((topic) => topic.partitionData.some(({ records }) => records instanceof Uint8Array && isOdd(records)));
+  return batchesOf(request).some(isOdd);
 }
 
 function isOdd(batch: Uint8Array): boolean {
@@ -340,9 +369,33 @@ export const allowed: readonly Allowance[] = [
     id: "zstd-for-old-consumers",
     reason: "Kafka hands zstd to any version of Fetch; Weir refuses below 10, since the clients that speak them cannot read it (KIP-110)",
     apis: ["Fetch"],
-    path: /^responses\[\]/,
+    path: /^responses/,
     permits: ({ version, weirOwners, kafkaOwners }) =>
-      version < 10 && (weirOwners.some((one) => one.errorCode === 76) || endsBeforeZstd(weirOwners[0], kafkaOwners[0])),
+      version < 10 && (show(weirOwners.at(-1)).includes('"errorCode":76') || endsBeforeZstd(weirOwners[0], kafkaOwners[0])),
+  },
+  {
+    id: "written-anew",
+    reason:
+      "a batch that the topic's compression.type makes the server write anew: two libraries compress differently, and Kafka begins at its first record's time",
+    apis: ["Fetch"],
+    path: /\.records\.batches\[\]\.(?:batchLength|payload|baseTimestamp)$/,
+    permits: ({ weirOwners, kafkaOwners }) => isWrittenAnew(weirOwners[0], kafkaOwners[0]),
+  },
+  {
+    id: "aborted-beyond-records",
+    reason: "Kafka's list of aborted transactions goes on to the end of the index entry; Weir's ends with the records it belongs to",
+    apis: ["Fetch"],
+    path: /\.abortedTransactions\[\]items$/,
+    permits: ({ weir, kafka, weirOwners }) => isShorterOnlyBeyondRecords(weir as string[], kafka as string[], weirOwners[0]),
+  },
+  {
+    id: "malformed-compressed-record",
+    reason: "Kafka does not check the length field of a record in a compressed batch, and its consumers fail on it; Weir refuses the batch",
+    apis: ["Produce"],
+    path: /partitionResponses\[\]\./,
+    permits: ({ weirOwners, kafkaOwners, request }) =>
+      innermost(weirOwners).errorCode === 87 && innermost(kafkaOwners).errorCode === 0 && hasMalformedRecord(request),
+    endsSequence: true,
   },
   {
     id: "time-in-message",
@@ -350,6 +403,13 @@ export const allowed: readonly Allowance[] = [
     apis: ["Produce"],
     path: /(?:errorMessage|batchIndexErrorMessage)$/,
     permits: ({ weir, kafka }) => haveSameText(weir, kafka),
+  },
+  {
+    id: "no-share-coordinator",
+    reason: "Weir has no share groups; it answers as a Kafka without them",
+    apis: ["FindCoordinator"],
+    path: /./,
+    permits: ({ request }) => asNode(request).keyType === 2,
   },
 ];
 
@@ -367,6 +427,18 @@ export const partings: readonly { readonly id: string; readonly reason: string; 
     reason:
       "Weir refuses a faulty transactional batch before it asks the coordinator, Kafka after it has added the partition to the transaction",
     hasParted: isRefusedInTransaction,
+  },
+  {
+    id: "bits-of-brokers",
+    reason:
+      "a batch with the bits for LogAppendTime or a delete horizon: where Kafka writes it anew it drops them and moves the records' times; no client sets them",
+    hasParted: ({ api, request, weir }) => api === "Produce" && hasBrokersBits(request) && codesOf(weir).includes(0),
+  },
+  {
+    id: "half-made-group",
+    reason:
+      "Kafka keeps a group in memory that a refused commit would have begun: OffsetDelete knows it, DescribeGroups does not; Weir makes none",
+    hasParted: leavesHalfMadeGroup,
   },
 ];
 

@@ -59,6 +59,17 @@ export const damages = [
 /** Faults after which the two servers are known to part (`allowed.ts`), and so rare. */
 export const rareDamages = ["offset-delta-gap", "offset-delta-start", "timestamp-negative", "producer-without-epoch"] as const;
 
+/** Records that are not what their length says: Kafka looks at them closely only in a batch that is not compressed. */
+export const structureDamages: readonly Damage[] = [
+  "record-trailing",
+  "record-attributes",
+  "record-length-short",
+  "record-length-negative",
+  "key-length-negative",
+  "header-count-negative",
+  "trailing-bytes",
+];
+
 export type Damage = (typeof damages)[number] | (typeof rareDamages)[number] | "none";
 
 export interface BatchSpec {

@@ -57,6 +57,7 @@ function isNode(value: unknown): value is Node {
 }
 
 const keyFields = [
+  "firstOffset",
   "name",
   "topic",
   "topicName",
@@ -171,19 +172,12 @@ export class Comparison {
     for (const item of items) {
       const key = this.#keyOf(item, side) ?? "";
       const before = keyed.find((one) => one.key === key);
-      const isPart =
-        before !== undefined &&
-        isNode(before.item) &&
-        isNode(item) &&
-        Array.isArray(before.item.partitions) &&
-        Array.isArray(item.partitions);
-      if (isPart)
-        before.item = {
-          ...(before.item as Node),
-          partitions: [...((before.item as Node).partitions as unknown[]), ...((item as Node).partitions as unknown[])],
-        };
-      else keyed.push({ key, item });
-      if (isPart) this.#allowances.countSplitTopic();
+      const whole = before === undefined ? undefined : addParts(before.item, item);
+      if (before === undefined || whole === undefined) keyed.push({ key, item });
+      else {
+        before.item = whole;
+        this.#allowances.countSplitTopic();
+      }
     }
     return keyed;
   }
@@ -209,7 +203,17 @@ export class Comparison {
 }
 
 function isName(value: unknown): boolean {
-  return typeof value === "number" || (typeof value === "string" && value !== "");
+  return typeof value === "number" || typeof value === "bigint" || (typeof value === "string" && value !== "");
+}
+
+/** Two listings of one topic as one; undefined when they are not that. */
+function addParts(first: unknown, second: unknown): Node | undefined {
+  if (!isNode(first) || !isNode(second)) return undefined;
+  for (const field of ["partitions", "partitionResponses"]) {
+    const [some, more] = [first[field], second[field]];
+    if (Array.isArray(some) && Array.isArray(more)) return { ...first, [field]: [...some, ...more] };
+  }
+  return undefined;
 }
 
 function sortByKey(items: readonly Keyed[]): readonly unknown[] {

@@ -147,7 +147,8 @@ export function readAllSteps(model: Model, choice: Choice): Step[] {
 
 /** A session: opened in full, asked for changes, given and losing partitions, asked with a wrong epoch or id, closed. */
 export function sessionSteps(model: Model, choice: Choice): Step[] {
-  const version = model.version(1, choice, 7);
+  // From 10 on, where both hand out zstd: a partition that is refused once leaves the two sessions apart.
+  const version = model.version(1, choice, 10);
   const session = model.reference("session");
   const reads = chooseReads(model, choice, choice.between(1, 4));
   const steps = [fetchStep({ version, reads, forgotten: [], session, sessionEpoch: 0, ...chooseLimits(choice) })];

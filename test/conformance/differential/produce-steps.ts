@@ -1,7 +1,7 @@
 /** Produce, plain and idempotent, good and damaged, and InitProducerId without a transactional id. */
 import * as initProducerId from "../../../src/protocol/messages/init-producer-id.ts";
 import * as produce from "../../../src/protocol/messages/produce.ts";
-import { type BatchSpec, type Damage, damages, encodeBatchSpec, type RecordSpec, rareDamages } from "./batches.ts";
+import { type BatchSpec, type Damage, damages, encodeBatchSpec, type RecordSpec, rareDamages, structureDamages } from "./batches.ts";
 import type { Choice } from "./choice.ts";
 import type { Model, ProducerModel, TopicModel } from "./model.ts";
 import { absentProducerId, type Bindings, newStep, type Step } from "./step.ts";
@@ -156,7 +156,7 @@ const framing: readonly Damage[] = ["magic-0", "magic-1", "magic-3", "length-sho
  */
 function keepComparable(writes: readonly PartitionWrite[], acks: number, choice: Choice): readonly PartitionWrite[] {
   const isBroken = (write: PartitionWrite) => write.raw !== undefined || framing.includes(write.batch.damage);
-  const isRare = (damage: Damage) => (rareDamages as readonly Damage[]).includes(damage);
+  const isRare = (damage: Damage) => [...rareDamages, ...structureDamages, "delete-horizon", "log-append-time"].includes(damage);
   const heard = (write: PartitionWrite): PartitionWrite => {
     const { batch } = write;
     return isRare(batch.damage) ? { ...write, batch: { ...batch, damage: "none" } } : write;
