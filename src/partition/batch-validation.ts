@@ -145,9 +145,7 @@ function checkFraming(
     return refuse("invalid-record", "Produce requests are only allowed to contain record batches with magic version 2", "request");
   }
   if (first < BATCH_OVERHEAD) return refuse("corrupt", `Record is corrupt in topic partition ${nameOf(context)}`, "request");
-  const codec = view.getInt16(ATTRIBUTES_AT) & CODEC_MASK;
-  if (codec > CODEC_ZSTD) return refuse("unsupported-compression", `Unknown compression type id: ${codec}`);
-  if (codec === CODEC_ZSTD && !context.isZstdAllowed) {
+  if ((view.getInt16(ATTRIBUTES_AT) & CODEC_MASK) === CODEC_ZSTD && !context.isZstdAllowed) {
     return refuse("unsupported-compression", "Produce requests below version 7 are not allowed to use ZStandard compression", "request");
   }
   if (first === size) return undefined;
@@ -170,6 +168,8 @@ function measureBatch(view: DataView, start: number, size: number): number | Bat
 }
 
 function checkHeader(view: DataView, bytes: Uint8Array, rules: BatchRules, context: ValidationContext): BatchRefusal | undefined {
+  const codec = view.getInt16(ATTRIBUTES_AT) & CODEC_MASK;
+  if (codec > CODEC_ZSTD) return refuse("unsupported-compression", `Unknown compression type id: ${codec}`);
   const baseOffset = readInt64(view, 0);
   if (baseOffset !== 0) {
     return refuse(

@@ -103,12 +103,12 @@ function codesOf(answer: unknown): number[] {
 }
 
 /** Every partition has the same error from Kafka; from Weir some have it and others are served. */
-function refusesAll(weir: Node | undefined, kafka: Node | undefined): boolean {
+function refusesAll(request: unknown, weir: Node | undefined, kafka: Node | undefined): boolean {
   const theirs = codesOf(kafka);
   const [code] = theirs;
   const isSame = code !== undefined && code !== 0 && theirs.every((one) => one === code);
   if (!isSame) return false;
-  const isFraming = /Invalid magic found in record|Record size/.test(show(kafka));
+  const isFraming = batchesOf(request).some((batch) => (batch[16] ?? 0) > 2);
   return codesOf(weir).some((one) => one !== 0) && (theirs.length > 1 || isFraming);
 }
 
@@ -132,7 +132,27 @@ function isWrittenAnew(weir: Node | undefined, kafka: Node | undefined): boolean
   return (isCompressed(weir) && isCompressed(kafka)) || weir?.baseTimestamp !== kafka?.baseTimestamp;
 }
 
-/** Keys are producer and first offset. */
+/** A batch of both answers is longer in one of them. */
+function haveOtherSizes(weir: Node | undefined, kafka: Node | undefined): boolean {
+  const theirs = sizesOf(kafka);
+  return [...sizesOf(weir)].some(([place, size]) => theirs.has(place) && theirs.get(place) !== size);
+}
+
+/** Sizes of batches by where they are; topics by their place, since their ids differ. */
+function sizesOf(answer: Node | undefined): Map<string, number> {
+  const sizes = new Map<string, number>();
+  for (const topic of (answer?.responses ?? []) as {
+    readonly partitions: { readonly partitionIndex: number; readonly records: unknown }[];
+  }[]) {
+    for (const { partitionIndex, records } of topic.partitions) {
+      const batches = records instanceof Uint8Array ? viewRecords(records).batches : [];
+      for (const one of batches) sizes.set(`${partitionIndex}/${one.baseOffset}/${one.count}/${one.maxTimestamp}`, one.batchLength);
+    }
+  }
+  return sizes;
+}
+
+/** Keys are first offset and producer. */
 function isShorterOnlyBeyondRecords(weir: readonly string[], kafka: readonly string[], partition: Node | undefined): boolean {
   const last = partition?.records instanceof Uint8Array ? viewRecords(partition.records).batches.at(-1) : undefined;
   const end = last === undefined ? 0n : last.baseOffset + BigInt(last.lastOffsetDelta);
@@ -150,9 +170,9 @@ function hasMalformedRecord(request: unknown): boolean {
   return batchesOf(request).some((batch) => typeof viewRecords(batch).batches[0]?.records === "string");
 }
 
-/** The bits for LogAppendTime and for a delete horizon, which only brokers set. */
+/** The bits for LogAppendTime and for a delete horizon, which only brokers set, and those that mean nothing. */
 function hasBrokersBits(request: unknown): boolean {
-  return batchesOf(request).some((batch) => ((batch[22] ?? 0) & 0x48) !== 0);
+  return batchesOf(request).some((batch) => ((batch[22] ?? 0) & 0xc8) !== 0 || batch[21] !== 0);
 }
 
 /** Nobody's offsets for a group that is not there, all of them refused. */
@@ -274,7 +294,7 @@ export const allowed: readonly Allowance[] = [
       "Kafka looks through all batches first, and one with broken framing refuses the whole request; Weir refuses that partition and serves the others",
     apis: ["Produce"],
     path: /partitionResponses\[\]\./,
-    permits: ({ weirOwners, kafkaOwners }) => refusesAll(weirOwners.at(-1), kafkaOwners.at(-1)),
+    permits: ({ weirOwners, kafkaOwners, request }) => refusesAll(request, weirOwners.at(-1), kafkaOwners.at(-1)),
     endsSequence: true,
   },
   {
@@ -380,6 +400,13 @@ export const allowed: readonly Allowance[] = [
     apis: ["Fetch"],
     path: /\.records\.batches\[\]\.(?:batchLength|payload|baseTimestamp)$/,
     permits: ({ weirOwners, kafkaOwners }) => isWrittenAnew(weirOwners[0], kafkaOwners[0]),
+  },
+  {
+    id: "written-anew-limits",
+    reason: "batches that were written anew have other sizes, so that a size limit ends the answer at another batch",
+    apis: ["Fetch"],
+    path: /^responses/,
+    permits: ({ weirOwners, kafkaOwners }) => haveOtherSizes(weirOwners.at(-1), kafkaOwners.at(-1)),
   },
   {
     id: "aborted-beyond-records",

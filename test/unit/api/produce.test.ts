@@ -209,6 +209,8 @@ describe("Produce", () => {
     // As Kafka: what is no batch at all is said before.
     const noBatch = request(makeBatch({ magic: 1 }), { acks: 2 });
     expect(first(await api.call<ProduceResponse>(0, noBatch, 9)).errorCode).toBe(ErrorCodes.INVALID_RECORD);
+    const noCodec = request(makeBatch({ attributes: 6 }), { acks: 2 });
+    expect(first(await api.call<ProduceResponse>(0, noCodec, 9)).errorCode).toBe(ErrorCodes.INVALID_REQUIRED_ACKS);
   });
 
   test("single records at fault are named; the time out of range is told in Kafka's words", async () => {
