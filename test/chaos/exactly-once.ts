@@ -128,7 +128,9 @@ async function readEnds(port: number, topic: string): Promise<number[]> {
   using connection = await KafkaConnection.open(port);
   const ends: number[] = [];
   for (let partition = 0; partition < partitions; partition++) {
-    ends.push(Number((await listOffset(connection, topic, partition, latestOffset)).offset));
+    const end = await listOffset(connection, topic, partition, latestOffset);
+    if (end.errorCode !== 0) throw new Error(`ListOffsets of ${topic}-${partition} answered ${end.errorCode}`);
+    ends.push(Number(end.offset));
   }
   return ends;
 }
@@ -233,6 +235,8 @@ export async function runExactlyOnce(options: ExactlyOnceOptions): Promise<Exact
     while (copy.count < total && performance.now() < deadline) await Bun.sleep(50);
     await loops.end();
     const findings = [...copy.check(inputs), ...(await checkAfterwards(kafkaPort, weir.bootstrap, inputs))];
+    if (loops.tally("commit") === 0 || loops.tally("abort") === 0)
+      findings.push("no loop committed and aborted anything: the run shows nothing");
     if (findings.length > 0) findings.push(loops.errors, weir.logTail());
     const summary =
       `exactly-once: ${total} inputs, ${loops.tally("commit")} commits, ${loops.tally("abort")} aborts on purpose, ${loops.tally("undo")} after errors, ` +
