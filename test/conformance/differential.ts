@@ -85,9 +85,13 @@ export class DifferentialRun {
     };
     await Promise.all(Array.from({ length: this.#options.parallel }, worker));
     this.state.seconds += (performance.now() - started) / 1000;
+    this.save();
+    if (this.#peers.hasWeirExited) throw new Error(`weir has ended:\n${this.#peers.weirLog}`);
+  }
+
+  save(): void {
     Object.assign(this.state.allowedCounts, Object.fromEntries(this.#allowances.counts));
     if (this.#options.statePath !== undefined) writeFileSync(this.#options.statePath, JSON.stringify(this.state, null, 1));
-    if (this.#peers.hasWeirExited) throw new Error(`weir has ended:\n${this.#peers.weirLog}`);
   }
 
   async #take(seed: number, result: SeedResult): Promise<void> {
@@ -200,6 +204,10 @@ async function main(): Promise<number> {
       shrinks: !values["no-shrink"],
       seconds: Number(values.seconds),
       statePath: values.state,
+    });
+    process.once("SIGTERM", () => {
+      run.save();
+      void peers.stop().then(() => process.exit(143));
     });
     await run.run();
     for (const line of run.report()) console.log(line);

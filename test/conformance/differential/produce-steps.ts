@@ -159,7 +159,8 @@ function keepComparable(writes: readonly PartitionWrite[], acks: number, choice:
   const isRare = (damage: Damage) => [...rareDamages, ...structureDamages, "delete-horizon", "log-append-time"].includes(damage);
   const heard = (write: PartitionWrite): PartitionWrite => {
     const { batch } = write;
-    return isRare(batch.damage) ? { ...write, batch: { ...batch, damage: "none" } } : write;
+    const isUnheard = isRare(batch.damage) || writes.length > 1;
+    return isUnheard ? { ...write, raw: undefined, batch: { ...batch, damage: "none" } } : write;
   };
   const whole = acks === 0 ? writes.map(heard) : writes;
   const broken = whole.find(isBroken);
