@@ -22,6 +22,7 @@ const KCAT_TOPIC = "trouble-librdkafka";
 const PRODUCER_PARTITIONS = [0, 0, 1, 2];
 const PARTITIONS = 3;
 const SAMPLE_EVERY_MS = 100;
+const SOON_MS = 30_000;
 
 export interface RigOptions {
   readonly folder: string;
@@ -94,6 +95,26 @@ export class Rig {
   /** Occurrences of an event in the log. */
   count(event: string): number {
     return this.log.split(` ${event} `).length - 1;
+  }
+
+  /** Waits for what may come a little later than its cause (a line in the log, a sample of /readyz); a finding when it does not come. */
+  async until(holds: () => boolean, finding: string): Promise<void> {
+    const startedMs = performance.now();
+    while (!holds() && this.weir?.hasExited === false) {
+      if (performance.now() - startedMs > SOON_MS) break;
+      await Bun.sleep(20);
+    }
+    if (!holds()) this.findings.push(finding);
+  }
+
+  /** The event is in the log, now or soon. */
+  logged(event: string): Promise<void> {
+    return this.until(() => this.count(event) > 0, `no ${event} in the log`);
+  }
+
+  /** /readyz has said so, now or soon. */
+  showed(state: string): Promise<void> {
+    return this.until(() => this.states.has(state), `/readyz never said "${state}"`);
   }
 
   /** Does not wait for it to serve. */

@@ -111,15 +111,18 @@ async function outage(stage: Stage, mode: "refuse" | "hang", lastsUntil?: string
       await proxy.post(`/outage?ms=${options.seconds * 1000 + 600_000}&mode=${mode}`);
     },
     async () => {
-      if (lastsUntil !== undefined) await rig.weir?.waitForLog(lastsUntil, 120_000);
+      await rig.logged("store.unavailable");
+      await rig.showed("store away");
+      if (lastsUntil !== undefined) {
+        await rig.weir?.waitForLog(lastsUntil, 120_000);
+        await rig.showed("WAL full");
+      }
       note(`outage (${mode}): ${rig.acknowledged - before} acknowledged in it`);
       await proxy.post("/outage?ms=0&mode=503");
     },
   );
   expect(rig.acknowledged > before, "nothing was acknowledged from the outage on");
-  expect(rig.count("store.unavailable") > 0, "no store.unavailable in the log");
-  expect(rig.count("store.recovered") > 0, "no store.recovered in the log");
-  expect(rig.states.has("store away"), "/readyz never said that the store is away");
+  await rig.logged("store.recovered");
 }
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
@@ -156,11 +159,10 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     walSize: "32MiB",
     pauseMs: 1,
     async run(stage) {
-      const { rig, options, expect } = stage;
+      const { rig, options } = stage;
       // A black hole is noticed when the first requests have run out of time.
       await outage(stage, options.seconds >= 40 ? "hang" : "refuse", "wal.full");
-      for (const event of ["wal.full", "wal.resumed"]) expect(rig.count(event) > 0, `no ${event} in the log`);
-      expect(rig.states.has("WAL full"), "/readyz never said that the WAL is full");
+      for (const event of ["wal.full", "wal.resumed"]) await rig.logged(event);
     },
   },
 
@@ -182,8 +184,8 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
       while (performance.now() - startedMs < options.seconds * 1000 && !weir.hasExited) await Bun.sleep(100);
       expect(!weir.hasExited, `the broker ended while it waited:\n${weir.logTail()}`);
       expect(!(await weir.isReady()), "the broker was ready without its bucket");
-      for (const event of ["store.unavailable", "start.waiting"]) expect(rig.count(event) > 0, `no ${event} in the log`);
-      expect(rig.states.has("start waits"), "/readyz never said what the start waits for");
+      for (const event of ["store.unavailable", "start.waiting"]) await rig.logged(event);
+      await rig.showed("start waits");
       await rig.phase("after");
       const healedMs = performance.now();
       await proxy.post("/outage?ms=0&mode=503");
@@ -192,7 +194,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
       note(
         `${before} records acknowledged before the kill, start refused for ${options.seconds} s, ready ${readyMs.toFixed(0)} ms after its end`,
       );
-      expect(rig.count("store.recovered") > 0, "no store.recovered in the log");
+      await rig.logged("store.recovered");
       await sleep(options.calmSeconds);
     },
   },
@@ -211,13 +213,14 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
       gate.valid.delete("KEY1");
       gate.expired.add("KEY1");
       await sleep(third);
+      await rig.logged("store.unavailable");
+      await rig.showed("store away");
       const refusedWhileExpired = gate.refused;
-      expect(rig.count("store.unavailable") > 0, "no store.unavailable in the log after the keys expired");
       expect(rig.log.includes("store-credentials-expired"), "no store-credentials-expired in the log after the keys expired");
       gate.valid.add("KEY2");
       writeKeys(folder, "KEY2");
       await rig.whenReady();
-      expect(rig.count("store.recovered") > 0, "no store.recovered in the log after new keys came");
+      await rig.logged("store.recovered");
 
       // The new keys are there before the old ones end: nobody may notice (but right after it has asked, the broker asks nobody again).
       await sleep(2.5);
@@ -231,12 +234,10 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
       await rig.whenReady();
 
       // The server's clock goes an hour ahead, and comes back.
-      gate.clockOffsetMs = 3_600_000;
-      await gate.whenRefused("RequestTimeTooSkewed", 1);
+      await gate.moveClock(3_600_000);
       await sleep(third / 2);
       await rig.whenReady();
-      gate.clockOffsetMs = 0;
-      await gate.whenRefused("RequestTimeTooSkewed", 2);
+      await gate.moveClock(0);
       await sleep(third / 2);
       await rig.whenReady();
 

@@ -44,7 +44,8 @@ const startMs = weir.startMs;
 }
 // Until the last upload and what follows it (snapshots, the sweep a minute after the start) are over.
 let [last, calmSince] = [-1, performance.now()];
-while (performance.now() - calmSince < 20_000) {
+const servingSince = performance.now();
+while (performance.now() - calmSince < 20_000 || performance.now() - servingSince < 90_000) {
   const now = await countRequests();
   if (now !== last) [last, calmSince] = [now, performance.now()];
   await Bun.sleep(250);
@@ -62,10 +63,11 @@ const allowed = Math.floor((seconds / 60) * MAX_REQUESTS_A_MINUTE) + 1;
 const times = (await proxy.requests()).slice(-requests).map(({ at }) => Date.parse(at));
 const gaps = times.slice(1).map((time, index) => (time - (times[index] ?? 0)) / 1000);
 console.log(
-  `idle for ${seconds} s (${server.kind}, ${PARTITIONS} partitions): ${requests} S3 requests ( ${Math.min(...gaps).toFixed(1)} s apart at least), ` +
+  `idle for ${seconds} s (${server.kind}, ${PARTITIONS} partitions): ${requests} S3 requests (${Math.min(...gaps).toFixed(1)} s apart at least), ` +
     `${(cpuShare * 100).toFixed(2)} % of a core, at most ${(maxRss / 1e6).toFixed(0)} MB resident; started to ready in ${startMs.toFixed(0)} ms`,
 );
 const isFine = requests <= allowed && Math.min(...gaps) >= 59 && cpuShare <= MAX_CPU_SHARE && maxRss <= MAX_RSS_BYTES;
+if (!isFine) for (const { at, method, url } of (await proxy.requests()).slice(-requests)) console.log(at, method, url);
 if (!isFine) console.log(`more than ${allowed} requests, ${MAX_CPU_SHARE * 100} % of a core or ${MAX_RSS_BYTES / 1e6} MB`);
 await weir.stop();
 process.exitCode = isFine ? 0 : 1;
