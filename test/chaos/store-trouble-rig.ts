@@ -166,6 +166,8 @@ export class Rig {
       client.catch((error: unknown) => this.findings.push(`a client failed: ${error}`));
     if (hasTool("kcat")) this.kcat = new KcatPair(`127.0.0.1:${this.ports[0]}`, this.options.pauseMs);
     this.sampling = this.sample();
+    // A producer gets its id from the metadata log: one that has none when the trouble begins would measure something else.
+    await this.until(() => this.producers.every((producer) => producer.acknowledged.length > 0), "a producer never began");
   }
 
   /** What happens from now on is put to `name`. */
