@@ -266,7 +266,7 @@ export class PartitionLog implements CheckpointSource, MarkerLog {
   startVerification(start: VerificationStart, nowMs: number): number | "stale-epoch" | "not-owner" {
     if (!this.#isServing) return "not-owner";
     const { producerId, producerEpoch } = start;
-    if (producerEpoch < (this.#producers.get(producerId)?.epoch ?? 0)) return "stale-epoch";
+    if (producerEpoch < (this.#producers.get(producerId)?.epoch ?? producerEpoch)) return "stale-epoch";
     if (this.hasOpenTransaction(producerId, producerEpoch)) return NO_GUARD;
     return this.#verifications.start(producerId, producerEpoch, start.baseSequence, start.supportsEpochBump, nowMs).guard;
   }

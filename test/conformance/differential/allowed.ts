@@ -102,6 +102,10 @@ function codesOf(answer: unknown): number[] {
   );
 }
 
+function isSubset(some: readonly string[], all: readonly string[]): boolean {
+  return some.every((one) => all.includes(one));
+}
+
 /** Every partition has the same error from Kafka; from Weir some have it and others are served. */
 function refusesAll(request: unknown, weir: Node | undefined, kafka: Node | undefined): boolean {
   const theirs = codesOf(kafka);
@@ -430,6 +434,22 @@ export const allowed: readonly Allowance[] = [
     apis: ["Produce"],
     path: /(?:errorMessage|batchIndexErrorMessage)$/,
     permits: ({ weir, kafka }) => haveSameText(weir, kafka),
+  },
+  {
+    id: "told-as-abortable",
+    reason:
+      "Kafka asks for several transactions at once and then takes one answer's words for all: at times an old client is told TRANSACTION_ABORTABLE",
+    apis: ["TxnOffsetCommit", "Produce"],
+    path: /errorCode$/,
+    permits: ({ weir, kafka }) => weir === 48 && kafka === 120,
+  },
+  {
+    id: "markers-under-way",
+    reason: "of a transaction that is being ended Kafka lists the partitions whose markers are still to be written, Weir all of them",
+    apis: ["DescribeTransactions"],
+    path: /^transactionStates\[\]\.topics\[\](?:items|\.partitions\[\]items)$/,
+    permits: ({ weir, kafka, weirOwners }) =>
+      weirOwners.some((one) => String(one.transactionState).startsWith("Prepare")) && isSubset(kafka as string[], weir as string[]),
   },
   {
     id: "no-share-coordinator",

@@ -10,6 +10,7 @@ import {
   newListOffsetsRequest,
   newListOffsetsTopic,
 } from "../../../src/protocol/messages/list-offsets.ts";
+import { newOffsetFetchRequest, newOffsetFetchRequestGroup, offsetFetchApi } from "../../../src/protocol/messages/offset-fetch.ts";
 import { Reader } from "../../../src/protocol/reader.ts";
 import { encodeRequest, KafkaConnection } from "../../support/kafka-connection.ts";
 import { readMetadata } from "../../support/raw-client.ts";
@@ -36,6 +37,8 @@ export interface Played {
 
 const patienceMs = 10_000;
 const settleMs = 15_000;
+/** A transaction whose markers no partition takes is never done; longer than any other takes. */
+const retryMs = 4000;
 const pollMs = 2;
 const concurrentTransactions = 51;
 const clientId = "differential";
@@ -83,7 +86,7 @@ export class SequenceRun {
     const request = step.build(this.#bindings);
     fit(step, request);
     let outcome = await this.#send(step, request);
-    const deadline = performance.now() + settleMs;
+    const deadline = performance.now() + retryMs;
     while (
       step.retries &&
       outcome.kind === "answer" &&
@@ -165,7 +168,7 @@ export class SequenceRun {
   // --- coming to rest ---
 
   async #settle(settle: Settle): Promise<void> {
-    const deadline = performance.now() + settleMs;
+    const deadline = performance.now() + (settle.kind === "transaction" ? retryMs : settleMs);
     while (!(await this.#isSettled(settle)) && performance.now() < deadline) await Bun.sleep(pollMs);
   }
 
@@ -175,6 +178,8 @@ export class SequenceRun {
       case "topic":
       case "no-topic":
         return await isTopicSettled(this.#control, this.#bindings, settle);
+      case "no-offsets":
+        return await areOffsetsGone(this.#control, settle);
       case "transaction":
         return this.#servesTransactions ? await isTransactionSettled(this.#control, settle.id) : true;
       case "group-state": {
@@ -228,4 +233,11 @@ async function isTransactionSettled(control: KafkaConnection, id: string): Promi
   const answer = await control.request(describeTransactionsApi, 0, newDescribeTransactionsRequest({ transactionalIds: [id] }));
   const [state] = answer.transactionStates;
   return state === undefined || !/^(?:Prepare|Unknown)/.test(state.transactionState) || state.errorCode === 105;
+}
+
+/** No group has an offset of the topic: the coordinator hears of the deletion after everybody else. */
+async function areOffsetsGone(control: KafkaConnection, settle: Extract<Settle, { kind: "no-offsets" }>): Promise<boolean> {
+  const groups = settle.groups.map((groupId) => newOffsetFetchRequestGroup({ groupId, topics: null }));
+  const answer = await control.request(offsetFetchApi, 8, newOffsetFetchRequest({ groups }));
+  return answer.groups.every((group) => group.topics.every((topic) => topic.name !== settle.topic));
 }

@@ -53,6 +53,7 @@ export class Bindings {
 export type Settle =
   | { readonly kind: "topic"; readonly name: string; readonly partitions: number }
   | { readonly kind: "no-topic"; readonly name: string }
+  | { readonly kind: "no-offsets"; readonly topic: string; readonly groups: readonly string[] }
   | { readonly kind: "transaction"; readonly id: string }
   | { readonly kind: "group-state"; readonly group: string; readonly state: string };
 

@@ -197,10 +197,10 @@ export function deleteTopicSteps(model: Model, choice: Choice): Step[] {
       if (topic !== undefined) topic.isDeleted = true;
     }
   }
-  return [deleteStep(version, names, byId)];
+  return [deleteStep(model, version, names, byId)];
 }
 
-function deleteStep(version: number, names: readonly string[], byId: boolean): Step {
+function deleteStep(model: Model, version: number, names: readonly string[], byId: boolean): Step {
   return newStep(
     deleteTopics,
     deleteTopics.deleteTopicsApi,
@@ -215,8 +215,14 @@ function deleteStep(version: number, names: readonly string[], byId: boolean): S
         timeoutMs,
       }),
     {
-      settle: (answer) =>
-        answer.responses.flatMap((one): Settle[] => (one.errorCode === 0 ? names.map((name) => ({ kind: "no-topic", name })) : [])),
+      settle: (answer) => {
+        if (answer.responses.every((one) => one.errorCode !== 0)) return [];
+        const groups = model.groups.map((group) => group.name);
+        return names.flatMap((name): Settle[] => [
+          { kind: "no-topic", name },
+          ...(groups.length === 0 ? [] : [{ kind: "no-offsets", topic: name, groups } as const]),
+        ]);
+      },
     },
   );
 }
@@ -224,7 +230,7 @@ function deleteStep(version: number, names: readonly string[], byId: boolean): S
 /** Every topic of the sequence goes, so that the servers stay small. */
 export function lastSteps(model: Model): Step[] {
   const names = model.liveTopics().map((topic) => topic.name);
-  return names.length === 0 ? [] : [deleteStep(5, names, false)];
+  return names.length === 0 ? [] : [deleteStep(model, 5, names, false)];
 }
 
 export function createPartitionsSteps(model: Model, choice: Choice): Step[] {

@@ -268,7 +268,7 @@ export function writeMarkersSteps(model: Model, choice: Choice): Step[] {
   const version = model.version(27, choice);
   const places = choosePlaces(model, choice);
   const transactionResult = choice.chance(0.5);
-  const coordinatorEpoch = choice.mostly(0, [-1, 3], 0.8);
+  const coordinatorEpoch = choice.mostly(0, [-1, 3], 0.95);
   const transactionVersion = version >= 2 ? choice.mostly(0, [1, 2], 0.6) : 0;
   return [
     newStep(writeTxnMarkers, writeTxnMarkers.writeTxnMarkersApi, version, (bindings) =>

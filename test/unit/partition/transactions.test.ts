@@ -92,6 +92,14 @@ describe("the last stable offset", () => {
   });
 });
 
+test("only the coordinator judges the epoch of a producer that the partition does not know", async () => {
+  const { api, log } = await harness();
+  const start = { producerId: 7, baseSequence: 0, supportsEpochBump: true };
+  expect(log.startVerification({ ...start, producerEpoch: -1 }, 0)).toBeNumber();
+  await produce(api, { producerId: 8, epoch: 3, sequence: 0 });
+  expect(log.startVerification({ ...start, producerId: 8, producerEpoch: 2 }, 0)).toBe("stale-epoch");
+});
+
 describe("markers", () => {
   test("transaction.version 2: an epoch that is not above that of the open transaction is stale; before, one that is below", async () => {
     const { api, log } = await harness();
