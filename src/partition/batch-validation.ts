@@ -168,8 +168,6 @@ function measureBatch(view: DataView, start: number, size: number): number | Bat
 }
 
 function checkHeader(view: DataView, bytes: Uint8Array, rules: BatchRules, context: ValidationContext): BatchRefusal | undefined {
-  const codec = view.getInt16(ATTRIBUTES_AT) & CODEC_MASK;
-  if (codec > CODEC_ZSTD) return refuse("unsupported-compression", `Unknown compression type id: ${codec}`);
   const baseOffset = readInt64(view, 0);
   if (baseOffset !== 0) {
     return refuse(
@@ -185,6 +183,8 @@ function checkHeader(view: DataView, bytes: Uint8Array, rules: BatchRules, conte
   if (context.crc32c(bytes, ATTRIBUTES_AT, bytes.length) !== storedCrc) {
     return refuse("corrupt", `Record is corrupt (stored crc = ${storedCrc}) in topic partition ${nameOf(context)}.`, "request");
   }
+  const codec = view.getInt16(ATTRIBUTES_AT) & CODEC_MASK;
+  if (codec > CODEC_ZSTD) return refuse("unsupported-compression", `Unknown compression type id: ${codec}`);
   const lastOffsetDelta = view.getInt32(LAST_OFFSET_DELTA_AT);
   const count = view.getInt32(RECORD_COUNT_AT);
   if (lastOffsetDelta < 0) {

@@ -136,6 +136,11 @@ function isWrittenAnew(weir: Node | undefined, kafka: Node | undefined): boolean
   return (isCompressed(weir) && isCompressed(kafka)) || weir?.baseTimestamp !== kafka?.baseTimestamp;
 }
 
+function hasCutBatch(answer: Node | undefined): boolean {
+  const topics = (answer?.responses ?? []) as readonly { readonly partitions: readonly { readonly records: unknown }[] }[];
+  return topics.some((topic) => topic.partitions.some(({ records }) => records instanceof Uint8Array && viewRecords(records).cutBytes > 0));
+}
+
 /** A batch of both answers is longer in one of them. */
 function haveOtherSizes(weir: Node | undefined, kafka: Node | undefined): boolean {
   const theirs = sizesOf(kafka);
@@ -344,17 +349,18 @@ export const allowed: readonly Allowance[] = [
   },
   {
     id: "cut-batch",
-    reason: "Kafka cuts the last batch at the size limit wherever that falls, and clients drop the piece; Weir ends with a whole batch",
+    reason:
+      "Kafka cuts a partition's last batch at the size limit wherever that falls, and clients drop the piece; Weir ends with a whole batch, which leaves room for others",
     apis: ["Fetch"],
-    path: /\.records\.cutBytes$/,
-    permits: ({ weir }) => weir === 0,
+    path: /^responses/,
+    permits: ({ weirOwners, kafkaOwners }) => !hasCutBatch(weirOwners.at(-1)) && hasCutBatch(kafkaOwners.at(-1)),
   },
   {
     id: "negative-partition-limit",
     reason: "Kafka fails with UNKNOWN_SERVER_ERROR on a negative max bytes of a partition that has records; Weir takes it for 0",
     apis: ["Fetch"],
-    path: /^responses\[\]\.partitions\[\]\./,
-    permits: ({ kafkaOwners }) => kafkaOwners.some((one) => one.errorCode === -1),
+    path: /^responses/,
+    permits: ({ kafkaOwners }) => show(kafkaOwners.at(-1)).includes('"errorCode":-1,'),
     endsSequence: true,
   },
   {
@@ -374,13 +380,6 @@ export const allowed: readonly Allowance[] = [
       weirOwners.some((one) => one.errorCode === 0) &&
       kafkaOwners.some((one) => one.errorCode === 3),
     endsSequence: true,
-  },
-  {
-    id: "order-of-features",
-    reason: "Kafka gathers features in a hash map",
-    apis: ["ApiVersions"],
-    path: /Features\[\]order$/,
-    permits: () => true,
   },
   {
     id: "features-epoch",
@@ -450,6 +449,13 @@ export const allowed: readonly Allowance[] = [
     path: /^transactionStates\[\]\.topics\[\](?:items|\.partitions\[\]items)$/,
     permits: ({ weir, kafka, weirOwners }) =>
       weirOwners.some((one) => String(one.transactionState).startsWith("Prepare")) && isSubset(kafka as string[], weir as string[]),
+  },
+  {
+    id: "partition-twice",
+    reason: "a partition that a Produce names twice is answered once by Kafka, which keeps them in a map; Weir answers each",
+    apis: ["Produce"],
+    path: /^responses\[\]\.partitionResponses\[\](?:items|length)$/,
+    permits: ({ weir, kafka }) => isSubset(weir as string[], kafka as string[]) && isSubset(kafka as string[], weir as string[]),
   },
   {
     id: "no-share-coordinator",

@@ -160,7 +160,8 @@ function keepComparable(writes: readonly PartitionWrite[], acks: number, choice:
   const heard = (write: PartitionWrite): PartitionWrite => {
     const { batch } = write;
     const isUnheard = isRare(batch.damage) || writes.length > 1;
-    return isUnheard ? { ...write, raw: undefined, batch: { ...batch, damage: "none" } } : write;
+    const right = write.epochShift < 0 ? { ...write, epochShift: 0 } : write;
+    return isUnheard ? { ...right, raw: undefined, batch: { ...batch, damage: "none" } } : right;
   };
   const whole = acks === 0 ? writes.map(heard) : writes;
   const broken = whole.find(isBroken);

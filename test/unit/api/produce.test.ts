@@ -190,7 +190,10 @@ describe("Produce", () => {
   test("too large, unknown topic and partition, invalid acks", async () => {
     const api = harness({}, { "max.message.bytes": "100" });
     const large = makeBatch({ records: [{ value: "x".repeat(200) }] });
-    expect(first(await api.call<ProduceResponse>(0, request(large), 9)).errorCode).toBe(ErrorCodes.MESSAGE_TOO_LARGE);
+    const largeInNoCodec = makeBatch({ records: [{ value: "x".repeat(200) }], attributes: 6 });
+    for (const batch of [large, largeInNoCodec]) {
+      expect(first(await api.call<ProduceResponse>(0, request(batch), 9)).errorCode).toBe(ErrorCodes.MESSAGE_TOO_LARGE);
+    }
     expect(first(await api.call<ProduceResponse>(0, request(makeBatch(), { topic: "u" }), 9)).errorCode).toBe(
       ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION,
     );
