@@ -6,12 +6,18 @@ import { tableCrc32c } from "../unit/support/table-crc32c.ts";
 
 const HEADER_BYTES = 61;
 const VALUE_HEAD_BYTES = 8;
+/** Bits of a batch's attributes. */
+const TRANSACTIONAL = 0x10;
+const CONTROL = 0x20;
+const COMMIT = 1;
 
 export interface BatchIdentity {
   readonly producerId: number;
   readonly producerEpoch: number;
   readonly baseSequence: number;
   readonly timestampMs: number;
+  /** Part of a transaction; default: no. */
+  readonly isTransactional?: boolean;
 }
 
 export type Crc = (bytes: Uint8Array, start: number, end: number) => number;
@@ -43,6 +49,7 @@ export function encodeSimBatch(producer: number, firstCounter: number, fillerByt
   bytes.writeInt32BE(size - 12, 8);
   bytes.writeInt32BE(-1, 12);
   bytes.writeInt8(2, 16);
+  if (identity.isTransactional === true) bytes.writeInt16BE(TRANSACTIONAL, 21);
   bytes.writeInt32BE(fillerBytes.length - 1, 23);
   bytes.writeBigInt64BE(BigInt(identity.timestampMs), 27);
   bytes.writeBigInt64BE(BigInt(identity.timestampMs), 35);
@@ -71,20 +78,63 @@ export interface SimRecord {
   readonly counter: number;
 }
 
+/** One batch, as a consumer takes it apart. */
+export interface SimBatch {
+  readonly baseOffset: number;
+  readonly lastOffset: number;
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly isTransactional: boolean;
+  /** The end of a transaction; then there are no records. */
+  readonly marker: "commit" | "abort" | undefined;
+  readonly records: readonly SimRecord[];
+}
+
 /** Records of whole batches; one that is cut off at the end is left out. Throws an Error that says what is wrong with the bytes. */
 export function decodeSimBatches(bytes: Uint8Array): SimRecord[] {
-  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const records: SimRecord[] = [];
+  forEachBatch(bytes, (all, at) => decodeRecords(all, at, records));
+  return records;
+}
+
+/** As `decodeSimBatches`, with what a read_committed consumer needs to know of each batch. */
+export function decodeTransactionalBatches(bytes: Uint8Array): SimBatch[] {
+  const batches: SimBatch[] = [];
+  forEachBatch(bytes, (all, at) => {
+    const attributes = all.readInt16BE(at + 21);
+    const isControl = (attributes & CONTROL) !== 0;
+    const records: SimRecord[] = [];
+    if (!isControl) decodeRecords(all, at, records);
+    const baseOffset = Number(all.readBigInt64BE(at));
+    batches.push({
+      baseOffset,
+      lastOffset: baseOffset + all.readInt32BE(at + 23),
+      producerId: Number(all.readBigInt64BE(at + 43)),
+      producerEpoch: all.readInt16BE(at + 51),
+      isTransactional: (attributes & TRANSACTIONAL) !== 0,
+      marker: isControl ? markerOf(all, at + HEADER_BYTES) : undefined,
+      records,
+    });
+  });
+  return batches;
+}
+
+/** A control record at `at`: length, attributes, timestamp delta, offset delta, key length, each one byte in so short a record; key: version and kind. */
+function markerOf(all: Buffer, at: number): "commit" | "abort" {
+  return all.readInt16BE(at + 7) === COMMIT ? "commit" : "abort";
+}
+
+function forEachBatch(bytes: Uint8Array, visit: (all: Buffer, at: number) => void): void {
+  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let at = 0; at + HEADER_BYTES <= all.length; ) {
     const length = all.readInt32BE(at + 8);
     if (length < HEADER_BYTES - 12) throw new Error(`a batch of ${length} bytes`);
     const end = at + 12 + length;
     if (end > all.length) break;
     if (crc32c(all, at + 21, end) !== all.readUInt32BE(at + 17)) throw new Error(`the batch at byte ${at} has a wrong checksum`);
-    decodeRecords(all, at, records);
+    visit(all, at);
     at = end;
   }
-  return records;
 }
 
 function decodeRecords(all: Buffer, at: number, records: SimRecord[]): void {

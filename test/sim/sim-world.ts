@@ -34,6 +34,8 @@ export interface Sizes {
   readonly garbageGraceMs: number;
   /** Batches between a partition's checkpoints. */
   readonly checkpointBatches: number;
+  /** More of the broker's configuration, `key=value`. */
+  readonly settings?: readonly string[];
 }
 
 export interface WorldParts {
@@ -115,6 +117,7 @@ export function makeSimConfig(host: string, port: number, nodeId: number, sizes:
     `upload.interval.ms=${sizes.uploadIntervalMs}`,
     "group.initial.rebalance.delay.ms=200",
     "offsets.topic.num.partitions=2",
+    ...(sizes.settings ?? []),
   ];
   const memoryLimitBytes = 1024 ** 3;
   return loadConfig({ environment: {}, overrides, inMemory: false, memoryLimitBytes, hostName: host }).config;
