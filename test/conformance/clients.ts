@@ -165,9 +165,12 @@ export const perfTools = {
   },
 };
 
+/** They live for a second: the quick compiler and the small collector serve them best. */
+const shortLived = { KAFKA_TOOL_JVM_OPTS: "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC" };
+
 /** One of Kafka's command-line tools by its short name ("topics"). */
 export function runKafkaTool(name: string, args: readonly string[]) {
-  return runTool([kafkaToolScript, name, ...args]);
+  return runTool([kafkaToolScript, name, ...args], { environment: shortLived });
 }
 
 export const conformanceClients: readonly ConformanceClient[] = [
@@ -183,6 +186,31 @@ export const conformanceClients: readonly ConformanceClient[] = [
     [python, join(clientsFolder, "python", "corpus_client.py")],
     noPreparation,
   ),
+];
+
+/** A program that runs transactions: `command` takes BOOTSTRAP INPUT OUTPUT ID (see transactions-clients/transactional.py). */
+export interface TransactionalClient {
+  readonly name: string;
+  readonly missing: string | undefined;
+  readonly command: readonly string[];
+  prepare(): Promise<void>;
+}
+
+const transactionalClients = join(import.meta.dir, "transactions-clients");
+const noPython = existsSync(python) ? undefined : "needs build/venv with confluent-kafka and kafka-python (see .ci/run)";
+const pythonTransactions = [python, join(transactionalClients, "transactional.py")];
+
+export const clientsWithTransactions: readonly TransactionalClient[] = [
+  {
+    name: "kafkajs",
+    missing: undefined,
+    command: [process.execPath, join(transactionalClients, "kafkajs.ts")],
+    prepare: noPreparation,
+  },
+  { name: "franz-go", missing: noGo, command: [goCommand, "franz-go", "transact"], prepare: buildGo },
+  { name: "sarama", missing: noGo, command: [goCommand, "sarama", "transact"], prepare: buildGo },
+  { name: "confluent-kafka", missing: noPython, command: [...pythonTransactions, "confluent"], prepare: noPreparation },
+  { name: "kafka-python", missing: noPython, command: [...pythonTransactions, "kafka-python"], prepare: noPreparation },
 ];
 
 /** Sarama speaking the protocol of an older Kafka. */

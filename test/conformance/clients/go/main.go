@@ -2,6 +2,7 @@
 //
 //	clients franz-go|sarama produce BOOTSTRAP TOPIC CODEC FOLDER PARTITIONS
 //	clients franz-go|sarama consume BOOTSTRAP TOPIC COUNT[,COUNT...]
+//	clients franz-go|sarama transact BOOTSTRAP INPUT OUTPUT ID
 //
 // SARAMA_VERSION names the protocol version that Sarama speaks; empty is its default.
 package main
@@ -29,7 +30,7 @@ type client interface {
 func main() {
 	clients := map[string]client{"franz-go": franz{}, "sarama": saramaClient{}}
 	if len(os.Args) < 6 || clients[os.Args[1]] == nil {
-		fatal(fmt.Errorf("usage: clients franz-go|sarama produce|consume BOOTSTRAP TOPIC ..."))
+		fatal(fmt.Errorf("usage: clients franz-go|sarama produce|consume|transact BOOTSTRAP TOPIC ..."))
 	}
 	c, command, bootstrap, topic := clients[os.Args[1]], os.Args[2], os.Args[3], os.Args[4]
 	switch command {
@@ -44,6 +45,9 @@ func main() {
 		t := newTally(os.Args[5])
 		fatal(c.consume(bootstrap, topic, t))
 		t.print()
+	case "transact":
+		fatal(transact(os.Args[1], bootstrap, topic, os.Args[5], os.Args[6]))
+		fmt.Println("done")
 	default:
 		fatal(fmt.Errorf("unknown command %s", command))
 	}
