@@ -33,6 +33,8 @@ export interface Scenario {
   readonly admins: number;
   /** Idempotent producers that come, write to the same logs as the others, and go. */
   readonly visitors: number;
+  /** Transactional ids, each with producers that consume and produce in transactions (`sim-transactions.ts`). */
+  readonly transactionWorkers: number;
   /** Of each topic. */
   readonly partitions: number;
   /** From one operation of a client to its next, on average; what a stall holds up is made up for (`pace.ts`). */
@@ -87,6 +89,15 @@ function pickRestlessSizes(random: SeededRandom): Sizes {
   };
 }
 
+/** Time-outs are looked for often, and there are few coordinators' partitions. */
+function pickTransactionSizes(random: SeededRandom): Sizes {
+  return {
+    ...pickSizes(random),
+    checkpointBatches: random.pick([5, 50, 500]),
+    settings: ["transaction.state.log.num.partitions=2", "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000"],
+  };
+}
+
 const MIXED: Actions = {
   crashAtEffect: 10,
   kill: 3,
@@ -125,6 +136,7 @@ const mixed: Scenario = {
   members: 0,
   admins: 0,
   visitors: 0,
+  transactionWorkers: 0,
   partitions: 2,
   pauseMs: 47,
   largePercent: 3,
@@ -211,6 +223,21 @@ export const SCENARIOS: readonly Scenario[] = [
     pickSizes: pickRestlessSizes,
   },
   { ...mixed, name: "groups", soakShare: 1, consumers: 0, members: 2, churnsTopics: false },
+  {
+    // No clock jumps: they end any transaction, so that nothing that ends would be unexpected.
+    ...mixed,
+    name: "transactions",
+    producers: 0,
+    consumers: 0,
+    transactionWorkers: 1,
+    churnsTopics: false,
+    actions: { ...MIXED, clockJump: 0 },
+    // Many small batches: opening reads each of them from the volume.
+    rates: { walBitFlip: 0.001, walError: 0.001 },
+    pauseMs: 38,
+    soakShare: 4,
+    pickSizes: pickTransactionSizes,
+  },
   { ...mixed, name: "calm", soakShare: 1, actions: NONE, rates: {} },
 ];
 

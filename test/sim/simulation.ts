@@ -19,6 +19,7 @@ import { type ClientPlace, createSimTopic, deleteSimTopic, insist, readEnd, SimC
 import { SimCluster } from "./sim-cluster.ts";
 import { fetchCommitted, GroupModel, SimGroupMember } from "./sim-group.ts";
 import { SimNetwork } from "./sim-network.ts";
+import { SimTransactions } from "./sim-transactions.ts";
 
 export interface SimOptions {
   readonly seed: number;
@@ -89,6 +90,7 @@ class Simulation {
   private readonly consumers: SimConsumer[] = [];
   private readonly members: SimGroupMember[] = [];
   private readonly admins: SimAdmin[] = [];
+  private readonly transactions: SimTransactions;
   private group: GroupModel | undefined;
   private readonly unfinished = new Set<string>();
   private isOver = false;
@@ -118,6 +120,13 @@ class Simulation {
       crashesAreFindings: options.crashesAreFindings ?? true,
     });
     this.nemesis = new Nemesis({ scheduler, random, faults, network, cluster: this.cluster, scenario: this.scenario, history });
+    this.transactions = new SimTransactions({
+      workers: this.scenario.transactionWorkers,
+      random,
+      history,
+      lasting: (name) => this.lasting(name),
+      begin: (name, work) => this.begin(name, work),
+    });
     const auditor = this.cluster.makeProcess("auditor", "auditor");
     // What an auditor finds is no client's finding.
     this.audit = new BucketAudit(this.cluster.bucket, auditor, (anomaly, detail) => {
@@ -163,6 +172,7 @@ class Simulation {
     const driver = this.place("driver");
     this.cluster.start();
     for (const topic of TOPICS) await createSimTopic(driver, topic, this.scenario.partitions);
+    await this.transactions.prepare(driver);
     this.startClients();
     this.auditOften();
     this.faults.rates = { ...STORMY, ...this.scenario.rates };
@@ -204,6 +214,7 @@ class Simulation {
     }
     for (let index = 0; index < this.scenario.visitors; index++) this.begin(`visitors-${index}`, this.visit(index, logs));
     if (this.scenario.members > 0) this.startMembers(logs);
+    this.transactions.start();
   }
 
   private startMembers(logs: readonly LogModel[]): void {
@@ -282,6 +293,7 @@ class Simulation {
     for (const producer of this.producers) producer.stop();
     for (const member of this.members) member.stop();
     for (const admin of this.admins) admin.stop();
+    this.transactions.stop();
     const sleep = (ms: number): Promise<void> => driver.process.clock.sleep(ms);
     const endMs = this.scheduler.nowMs + LIVENESS_BOUND_MS;
     const isBusy = (): boolean => [...this.unfinished].some((name) => !name.startsWith("consumer"));
@@ -294,11 +306,13 @@ class Simulation {
     while (this.unfinished.size > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
     if (this.unfinished.size > 0) this.history.find("stuck", `${[...this.unfinished].join(", ")} did not end`);
     for (const consumer of this.consumers) consumer.checkComplete();
+    await this.transactions.whenEnded(driver);
     await sleep(Math.max(0, this.healedMs + LATE_REQUEST_MS - this.scheduler.nowMs));
     this.cluster.current?.process.kill("last restart");
     await this.readEverything(driver);
     await this.checkCommitted(driver);
     for (const admin of this.admins) await admin.check();
+    await this.transactions.checkEnd(driver);
     await sleep(SWEEP_MS);
     while (this.cluster.zombies.length > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
     for (const zombie of this.cluster.zombies) this.history.find("stuck", `${zombie.process.name} was replaced and has not stopped`);
