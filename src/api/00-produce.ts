@@ -12,19 +12,23 @@
  * A new producer's batches keep their order: what was sent behind one that was refused so is refused likewise until that one comes again.
  *
  * Transactional batches: the coordinator is asked before a transaction's first batch in a partition (`produce-verification.ts`); without a transactional id
- * TRANSACTIONAL_ID_AUTHORIZATION_FAILED, as Kafka. A batch that is refused for what it is is refused before anybody is asked; Kafka asks first.
+ * TRANSACTIONAL_ID_AUTHORIZATION_FAILED, as Kafka. A batch whose content is at fault is refused after the coordinator was asked, one that is no batch before.
+ * As in Kafka a partition whose bytes are no batch refuses the whole request with it.
  *
  * Not done: quotas, authorisation.
  */
 import { Trouble } from "../base/trouble.ts";
 import type { ImageView, TopicView } from "../metadata/cluster-metadata.ts";
-import { ATTRIBUTES_AT, BATCH_OVERHEAD, TRANSACTIONAL_BIT } from "../partition/batch-layout.ts";
 import {
+  type BatchProducer,
   type BatchRefusal,
+  type CheckedBatch,
   findFramingRefusal,
+  lookAtFirstBatch,
   type RefusalReason,
+  readBatchProducer,
   type ValidationContext,
-  validateBatch,
+  validateFramedBatch,
 } from "../partition/batch-validation.ts";
 import { type AppendOutcome, PartitionLog } from "../partition/partition-log.ts";
 import type { Unavailable } from "../partition/partition-registry.ts";
@@ -40,7 +44,6 @@ import {
   type ProduceRequest,
   type ProduceResponse,
   produceApi,
-  type TopicProduceData,
   type TopicProduceResponse,
 } from "../protocol/messages/produce.ts";
 import type { Reservation } from "../storage/types.ts";
@@ -57,7 +60,6 @@ const REFUSAL_CODES: Readonly<Record<RefusalReason, number>> = {
   "too-large": ErrorCodes.MESSAGE_TOO_LARGE,
   "unsupported-compression": ErrorCodes.UNSUPPORTED_COMPRESSION_TYPE,
   "invalid-timestamp": ErrorCodes.INVALID_TIMESTAMP,
-  "stale-epoch": ErrorCodes.INVALID_PRODUCER_EPOCH,
 };
 
 const NOT_OWNER: AppendOutcome = { kind: "not-owner" };
@@ -68,7 +70,10 @@ const COMES_AGAIN: ReadonlySet<number> = new Set([ErrorCodes.NOT_LEADER_OR_FOLLO
 const ADMIN_CLIENT_ID = "__admin_client";
 
 /** `log` is undefined until the partition is open. What is refused meanwhile has an error code in its answer. */
-type PendingAppend = VerifiedAppend & { log: PartitionLog | undefined };
+type PendingAppend = VerifiedAppend & { readonly batch: CheckedBatch; log: PartitionLog | undefined };
+
+/** A transactional batch that will not be appended, but whose transaction is asked about all the same. */
+type RefusedAppend = VerifiedAppend & { readonly refusal: BatchRefusal; log: PartitionLog | undefined };
 
 /** One request on its way. */
 interface Produce {
@@ -77,6 +82,7 @@ interface Produce {
   readonly transactionalId: string | null;
   readonly response: ProduceResponse;
   readonly appends: PendingAppend[];
+  readonly refused: RefusedAppend[];
   bytes: number;
   /** Something was appended, or was before and may not be durable yet. */
   needsDurability: boolean;
@@ -107,9 +113,10 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
     context: RequestContext,
   ): { readonly admitted: Promise<void> | undefined; readonly answer: Promise<ProduceResponse | undefined> } {
     const produce = this.#prepare(request, context);
-    if (produce.appends.length === 0) return { admitted: undefined, answer: this.#finish(produce) };
-    if (hasSeveralProducers(produce.appends)) return { admitted: undefined, answer: this.#finish(refuseSeveralProducers(produce)) };
-    const isOpen = produce.appends.every((append) => append.log !== undefined);
+    const asked = listAsked(produce);
+    if (asked.length === 0) return { admitted: undefined, answer: this.#finish(produce) };
+    if (hasSeveralProducers(asked)) return { admitted: undefined, answer: this.#finish(refuseSeveralProducers(produce)) };
+    const isOpen = produce.refused.length === 0 && produce.appends.every((append) => append.log !== undefined);
     const reservation =
       isOpen && !needsVerification(produce.appends) ? this.#services.storage.tryReserve(produce.bytes, produce.appends.length) : undefined;
     if (reservation !== undefined) {
@@ -127,8 +134,9 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
     const topics: TopicProduceResponse[] = [];
     const response = newProduceResponse({ responses: topics });
     const { acks, transactionalId } = request;
-    const produce: Produce = { context, acks, transactionalId, response, appends: [], bytes: 0, needsDurability: false };
-    const refusedTransaction = request.transactionalId === null && hasTransactionalBatch(request);
+    const produce: Produce = { context, acks, transactionalId, response, appends: [], refused: [], bytes: 0, needsDurability: false };
+    const firstLook = lookAtBatches(request);
+    const refusedTransaction = request.transactionalId === null && firstLook === "transactional";
     for (const topicData of request.topicData) {
       const topic = context.apiVersion >= 13 ? image.getTopicById(topicData.topicId) : image.getTopic(topicData.name);
       const partitions: PartitionProduceResponse[] = [];
@@ -136,7 +144,8 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
       for (const { index, records } of topicData.partitionData) {
         const answer = newPartitionProduceResponse({ index, baseOffset: -1n });
         partitions.push(answer);
-        if (refusedTransaction) answer.errorCode = ErrorCodes.TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+        if (typeof firstLook === "object") describeRefusal(answer, firstLook, -1);
+        else if (refusedTransaction) answer.errorCode = ErrorCodes.TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
         else if (topic === undefined) answer.errorCode = unknownTopicCode(context.apiVersion);
         else if (topic.isInternal && context.clientId !== ADMIN_CLIENT_ID) answer.errorCode = ErrorCodes.INVALID_TOPIC_EXCEPTION;
         else this.#preparePartition(produce, topic, answer, records, image);
@@ -154,17 +163,21 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
       return;
     }
     const place = { topicName: topic.name, partition: answer.index, isZstdAllowed: produce.context.apiVersion >= 7 };
+    const framing = findFramingRefusal(records as Uint8Array | null, place);
+    if (framing !== undefined) {
+      describeRefusal(answer, framing, -1);
+      return;
+    }
     if (produce.acks !== -1 && produce.acks !== 1 && produce.acks !== 0) {
-      const refusal = findFramingRefusal(records as Uint8Array | null, place);
-      if (refusal === undefined) answer.errorCode = ErrorCodes.INVALID_REQUIRED_ACKS;
-      else describeRefusal(answer, refusal, -1);
+      answer.errorCode = ErrorCodes.INVALID_REQUIRED_ACKS;
       return;
     }
     const context = { ...place, crc32c, decompress, scanRecords, compress, nowMs: clock.wallMs() };
-    const checked = validateBatch(records as Uint8Array | null, topicRules.get(topic), context);
+    const checked = validateFramedBatch(records as Uint8Array, topicRules.get(topic), context);
     if (checked.kind === "refused") {
-      const logStartOffset = found?.logStartOffset ?? image.getPartition(topic.topicId, answer.index)?.logStartOffset ?? -1;
-      describeRefusal(answer, checked, logStartOffset);
+      const batch = readBatchProducer(records as Uint8Array);
+      if (isOfTransaction(batch)) produce.refused.push({ topic, answer, batch, refusal: checked, log: found, guard: NO_GUARD });
+      else describeRefusal(answer, checked, found?.logStartOffset ?? image.getPartition(topic.topicId, answer.index)?.logStartOffset ?? -1);
       return;
     }
     produce.appends.push({ topic, answer, batch: checked, log: found, guard: NO_GUARD });
@@ -251,10 +264,14 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
   /** Opens the partitions, waits for room. */
   async #openAndAppend(produce: Produce, timeoutMs: number): Promise<void> {
     const ready: PendingAppend[] = [];
-    await Promise.all(produce.appends.map((append) => this.#openFor(produce, append)));
-    if (needsVerification(produce.appends)) {
+    const asked = listAsked(produce);
+    await Promise.all(asked.map((append) => this.#openFor(produce, append)));
+    if (needsVerification(asked)) {
       const { transactionalId, context } = produce;
-      await verifyAppends(this.#services, { transactionalId, apiVersion: context.apiVersion }, produce.appends);
+      await verifyAppends(this.#services, { transactionalId, apiVersion: context.apiVersion }, asked);
+    }
+    for (const { answer, refusal, log } of produce.refused) {
+      if (answer.errorCode === ErrorCodes.NONE) describeRefusal(answer, refusal, log?.logStartOffset ?? -1);
     }
     let bytes = 0;
     for (const append of produce.appends) {
@@ -267,7 +284,7 @@ export class ProduceHandler implements PipelinedHandler<ProduceRequest, ProduceR
     if (reservation !== undefined) this.#appendAll(produce, reservation);
   }
 
-  async #openFor(produce: Produce, append: PendingAppend): Promise<void> {
+  async #openFor(produce: Produce, append: PendingAppend | RefusedAppend): Promise<void> {
     const { partitions, metadata, logger } = this.#services;
     const { topic, answer } = append;
     try {
@@ -380,11 +397,22 @@ function describeRefusal(answer: PartitionProduceResponse, refusal: BatchRefusal
   answer.recordErrors = refusal.recordErrors.map(({ batchIndex, message }) => ({ batchIndex, batchIndexErrorMessage: message }));
 }
 
-function hasTransactionalBatch(request: ProduceRequest): boolean {
-  return request.topicData.some((topic: TopicProduceData) =>
-    topic.partitionData.some(({ records }) => {
-      const bytes = records as Uint8Array | null;
-      return bytes !== null && bytes.length >= BATCH_OVERHEAD && ((bytes[ATTRIBUTES_AT + 1] as number) & TRANSACTIONAL_BIT) !== 0;
-    }),
-  );
+/** As Kafka, whose first look at a request ends at a transactional batch, or at bytes that are no batch. */
+function lookAtBatches(request: ProduceRequest): "transactional" | "plain" | BatchRefusal {
+  for (const topic of request.topicData) {
+    for (const { records } of topic.partitionData) {
+      const look = lookAtFirstBatch(records as Uint8Array | null);
+      if (look !== "plain") return look;
+    }
+  }
+  return "plain";
+}
+
+/** All whose transactions are asked about. */
+function listAsked({ appends, refused }: Produce): readonly (PendingAppend | RefusedAppend)[] {
+  return refused.length === 0 ? appends : [...appends, ...refused];
+}
+
+function isOfTransaction({ producerId, isTransactional }: BatchProducer): boolean {
+  return isTransactional && producerId >= 0 && Number.isSafeInteger(producerId);
 }

@@ -10,7 +10,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { Config } from "../config/config.ts";
 import type { TopicView } from "../metadata/cluster-metadata.ts";
-import type { CheckedBatch } from "../partition/batch-validation.ts";
+import type { BatchProducer } from "../partition/batch-validation.ts";
 import type { PartitionLog } from "../partition/partition-log.ts";
 import type { TransactionGate } from "../partition/transaction-ports.ts";
 import { NO_GUARD } from "../partition/verification.ts";
@@ -21,7 +21,7 @@ import type { PartitionProduceResponse } from "../protocol/messages/produce.ts";
 export interface VerifiedAppend {
   readonly topic: TopicView;
   readonly answer: PartitionProduceResponse;
-  readonly batch: CheckedBatch;
+  readonly batch: BatchProducer;
   readonly log: PartitionLog | undefined;
   /** For the append: what the verification gave. */
   guard: number;

@@ -51,6 +51,9 @@ export const CODEC_MASK = COMPRESSION_MASK;
 export const CODEC_NONE = 0;
 export const CODEC_ZSTD = 4;
 
+/** Attributes that mean something; the others are zero in what a broker has written. */
+const DEFINED_ATTRIBUTES = 0x7f;
+
 const TWO_32 = 4_294_967_296;
 
 /** CRC32C (Castagnoli) of bytes[start, end). */
@@ -78,7 +81,7 @@ export function patchOffsetAndEpoch(view: DataView, start: number, baseOffset: n
   view.setInt32(start + LEADER_EPOCH_AT, leaderEpoch);
 }
 
-/** Sets time type and max timestamp, and computes the new CRC. `end` is the batch's end. */
+/** Sets time type and max timestamp, and computes the new CRC. `end` is the batch's end. Attributes without a meaning go (DefaultRecordBatch.setMaxTimestamp). */
 export function patchTimestamp(
   view: DataView,
   bytes: Uint8Array,
@@ -88,7 +91,7 @@ export function patchTimestamp(
   isLogAppendTime: boolean,
   crc32c: Crc32c,
 ): void {
-  const attributes = view.getInt16(start + ATTRIBUTES_AT);
+  const attributes = view.getInt16(start + ATTRIBUTES_AT) & DEFINED_ATTRIBUTES;
   view.setInt16(start + ATTRIBUTES_AT, isLogAppendTime ? attributes | LOG_APPEND_TIME_BIT : attributes & ~LOG_APPEND_TIME_BIT);
   writeInt64(view, start + MAX_TIMESTAMP_AT, maxTimestampMs);
   view.setUint32(start + CRC_AT, crc32c(bytes, start + ATTRIBUTES_AT, end));

@@ -79,7 +79,7 @@ export interface RecordError {
   readonly message: string;
 }
 
-export type RefusalReason = "invalid-record" | "corrupt" | "too-large" | "unsupported-compression" | "invalid-timestamp" | "stale-epoch";
+export type RefusalReason = "invalid-record" | "corrupt" | "too-large" | "unsupported-compression" | "invalid-timestamp";
 
 export interface BatchRefusal {
   readonly kind: "refused";
@@ -114,10 +114,34 @@ function refuse(reason: RefusalReason, message: string, stage: BatchRefusal["sta
   return { kind: "refused", reason, message, stage, recordErrors: [] };
 }
 
+/** Who a batch says that it is from; -1 where it says nothing. */
+export interface BatchProducer {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+  readonly isTransactional: boolean;
+}
+
+/** `bytes` hold a whole batch of magic 2. */
+export function readBatchProducer(bytes: Uint8Array): BatchProducer {
+  const view = viewOf(bytes);
+  return {
+    producerId: readInt64(view, PRODUCER_ID_AT),
+    producerEpoch: view.getInt16(PRODUCER_EPOCH_AT),
+    baseSequence: view.getInt32(BASE_SEQUENCE_AT),
+    isTransactional: (view.getInt16(ATTRIBUTES_AT) & TRANSACTIONAL_BIT) !== 0,
+  };
+}
+
 /** The records field of one partition must be one whole batch; a piece of another behind it is left away, as Kafka does. `bytes` may be patched in place. */
 export function validateBatch(bytes: Uint8Array | null, rules: BatchRules, context: ValidationContext): CheckedBatch | BatchRefusal {
   const refusal = findFramingRefusal(bytes, context);
   if (refusal !== undefined || bytes === null) return refusal ?? refuse("invalid-record", "no records", "request");
+  return validateFramedBatch(bytes, rules, context);
+}
+
+/** What comes after `findFramingRefusal` has found nothing: Kafka asks about transactions in between. `bytes` may be patched in place. */
+export function validateFramedBatch(bytes: Uint8Array, rules: BatchRules, context: ValidationContext): CheckedBatch | BatchRefusal {
   const sizeBytes = LOG_OVERHEAD + viewOf(bytes).getInt32(LENGTH_AT);
   const batch = sizeBytes === bytes.length ? bytes : bytes.subarray(0, sizeBytes);
   const view = viewOf(batch);
@@ -130,6 +154,16 @@ export function findFramingRefusal(
   context: Pick<ValidationContext, "topicName" | "partition" | "isZstdAllowed">,
 ): BatchRefusal | undefined {
   return bytes === null ? refuse("invalid-record", "no records", "request") : checkFraming(viewOf(bytes), bytes.length, context);
+}
+
+/** What the first look at a partition's bytes finds: that the first batch is transactional or not, or that it is no batch (RequestUtils.flag). */
+export function lookAtFirstBatch(bytes: Uint8Array | null): "transactional" | "plain" | BatchRefusal {
+  if (bytes === null) return "plain";
+  const view = viewOf(bytes);
+  const first = measureBatch(view, 0, bytes.length);
+  if (typeof first !== "number") return first;
+  if (first === 0 || view.getInt8(MAGIC_AT) !== 2) return "plain";
+  return (view.getInt16(ATTRIBUTES_AT) & TRANSACTIONAL_BIT) === 0 ? "plain" : "transactional";
 }
 
 /** ByteBufferLogInputStream and ProduceRequest.validateRecords. */
@@ -217,8 +251,6 @@ function checkProducer(view: DataView, context: ValidationContext): BatchRefusal
       `Invalid sequence number ${baseSequence} in record batch with producerId ${producerId} in topic partition ${nameOf(context)}`,
     );
   }
-  const epoch = view.getInt16(PRODUCER_EPOCH_AT);
-  if (epoch < 0) return refuse("stale-epoch", `Epoch of producer ${producerId} in ${nameOf(context)} is ${epoch}`);
   return undefined;
 }
 

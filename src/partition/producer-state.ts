@@ -16,6 +16,8 @@ export const DUPLICATE_WINDOW = 5;
 /** Beyond it the producers that were idle longest are forgotten, whatever the expiration. */
 export const MAX_PRODUCERS_PER_PARTITION = 50_000;
 export const NO_SEQUENCE = -1;
+/** Of batches that name a producer and no epoch. Kafka takes them while it knows no other epoch, and then in any order. */
+const NO_EPOCH = -1;
 /** No transaction is open. */
 export const NO_OFFSET = -1;
 
@@ -114,7 +116,7 @@ export class ProducerState {
       const duplicate = findDuplicate(entry, batch.baseSequence, batch.lastSequence);
       if (duplicate !== undefined) return duplicate;
     }
-    if (epoch < (entry?.epoch ?? 0)) return STALE_EPOCH;
+    if (epoch < (entry?.epoch ?? NO_EPOCH)) return STALE_EPOCH;
     if (isTransactional && mustVerify && !this.hasOpenTransaction(batch.producerId, epoch)) {
       if (guard === NO_GUARD || verification?.guard !== guard) return INVALID_TRANSACTION_STATE;
     }
@@ -243,7 +245,7 @@ function isInSequence(
     // A lower sequence was seen and not yet appended: this one would overtake it.
     if (firstSequence > verification.lowestSequence) return false;
   }
-  if (entry === undefined) return true;
+  if (entry === undefined || entry.epoch === NO_EPOCH) return true;
   if (epoch !== entry.epoch || entry.count === 0) return firstSequence === 0;
   return firstSequence === addToSequence(entry.rows[(entry.count - 1) * FIELDS + LAST_SEQUENCE] as number, 1);
 }

@@ -1,10 +1,19 @@
 /**
  * Stores a batch in the codec that its topic's `compression.type` names (LogValidator.buildRecordsAndAssignOffsets). Records stay byte by byte as the
- * producer made them; only the codec bits, the length and with them the CRC change, which `finish` in batch-validation computes.
+ * producer made them; of the attributes only codec and transactional bit are kept, and `finish` in batch-validation sets the time type and the CRC.
  *
  * Markers never come here: Kafka does not compress control batches either.
  */
-import { ATTRIBUTES_AT, BATCH_OVERHEAD, CODEC_MASK, CODEC_NONE, LENGTH_AT, LOG_OVERHEAD, viewOf } from "./batch-layout.ts";
+import {
+  ATTRIBUTES_AT,
+  BATCH_OVERHEAD,
+  CODEC_MASK,
+  CODEC_NONE,
+  LENGTH_AT,
+  LOG_OVERHEAD,
+  TRANSACTIONAL_BIT,
+  viewOf,
+} from "./batch-layout.ts";
 import { type Compress, type Decompress, MAX_DECOMPRESSED_BATCH_BYTES } from "./record-content.ts";
 
 /** A new batch; its CRC is still that of the old one. `bytes` have passed the checks. */
@@ -28,6 +37,6 @@ export function recompressBatch(
   stored.set(packed, BATCH_OVERHEAD);
   const storedView = viewOf(stored);
   storedView.setInt32(LENGTH_AT, stored.length - LOG_OVERHEAD);
-  storedView.setInt16(ATTRIBUTES_AT, (attributes & ~CODEC_MASK) | codec);
+  storedView.setInt16(ATTRIBUTES_AT, (attributes & TRANSACTIONAL_BIT) | codec);
   return stored;
 }

@@ -47,6 +47,26 @@ describe("verification before a transaction's first batch", () => {
     ]);
   });
 
+  test("a batch that will be refused is asked about first, and told of only when its transaction is well", async () => {
+    const { api, gate } = await harness();
+    const records = makeBatch({
+      attributes: TRANSACTIONAL,
+      producerId: 7n,
+      producerEpoch: 0,
+      baseSequence: 0,
+      baseTimestamp: BigInt(BASE_TIME + 7_200_000),
+    });
+    const send = async () => {
+      const topic = newTopicProduceData({ name: "t", partitionData: [newPartitionProduceData({ index: 0, records: records.slice() })] });
+      const sent = newProduceRequest({ acks: -1, timeoutMs: 1000, topicData: [topic], transactionalId: "id-7" });
+      return (await api.call<ProduceResponse>(0, sent, 9))?.responses[0]?.partitionResponses[0];
+    };
+    gate.answers.push(ErrorCodes.INVALID_TXN_STATE);
+    expect(await send()).toMatchObject({ errorCode: ErrorCodes.INVALID_TXN_STATE, recordErrors: [], logStartOffset: -1n });
+    expect(await send()).toMatchObject({ errorCode: ErrorCodes.INVALID_TIMESTAMP, logStartOffset: 0n });
+    expect(gate.questions).toHaveLength(2);
+  });
+
   test("the coordinator's codes reach producers as those that they know", async () => {
     const { api, gate } = await harness({ "add.partitions.to.txn.retry.backoff.max.ms": "0" });
     const cases: [given: number, apiVersion: number, told: number][] = [

@@ -124,6 +124,32 @@ describe("Produce", () => {
     expect(first(await send(5)).baseOffset).toBe(5n);
   });
 
+  test("bytes that are no batch refuse the whole request, unless a transactional batch stands before them", async () => {
+    const api = harness();
+    const transactional = makeBatch({ attributes: 0x10, producerId: 1n, producerEpoch: 0, baseSequence: 0 });
+    const send = async (batches: readonly Uint8Array[], transactionalId: string | null) => {
+      const partitionData = batches.map((records, index) => newPartitionProduceData({ index, records }));
+      const topicData = [newTopicProduceData({ name: "t", partitionData }), newTopicProduceData({ name: "none", partitionData })];
+      const sent = newProduceRequest({ acks: -1, timeoutMs: 1000, topicData, transactionalId });
+      const response = await api.call<ProduceResponse>(0, sent, 9);
+      return response?.responses.map((topic) =>
+        topic.partitionResponses.map((one) => [one.errorCode, one.errorMessage, one.logStartOffset]),
+      );
+    };
+    const corrupt = [ErrorCodes.CORRUPT_MESSAGE, "Invalid magic found in record: 3", -1n];
+    const bad = makeBatch({ magic: 3 });
+    expect(await send([makeBatch(), bad], null)).toEqual([
+      [corrupt, corrupt],
+      [corrupt, corrupt],
+    ]);
+    const codes = (await send([transactional, bad], "id"))?.map((topic) => topic.map(([code]) => code));
+    // There is no coordinator in these tests.
+    expect(codes).toEqual([
+      [ErrorCodes.NOT_ENOUGH_REPLICAS, ErrorCodes.CORRUPT_MESSAGE],
+      [ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION, ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION],
+    ]);
+  });
+
   const cases: readonly [string, Uint8Array | null, number, number][] = [
     ["no records", null, 9, ErrorCodes.INVALID_RECORD],
     ["empty records", new Uint8Array(0), 9, ErrorCodes.INVALID_RECORD],
@@ -157,7 +183,8 @@ describe("Produce", () => {
       9,
       ErrorCodes.INVALID_RECORD,
     ],
-    ["a producer with epoch -1", makeBatch({ producerId: 1n, producerEpoch: -1, baseSequence: 0 }), 9, ErrorCodes.INVALID_PRODUCER_EPOCH],
+    ["an unknown producer with epoch -1, as Kafka", makeBatch({ producerId: 1n, producerEpoch: -1, baseSequence: 0 }), 9, ErrorCodes.NONE],
+    ["a producer with epoch -2", makeBatch({ producerId: 1n, producerEpoch: -2, baseSequence: 0 }), 9, ErrorCodes.INVALID_PRODUCER_EPOCH],
     [
       "a timestamp of 2^63 - 1",
       makeBatch({ baseTimestamp: 2n ** 63n - 1n, maxTimestamp: 2n ** 63n - 1n }),

@@ -39,9 +39,19 @@ describe("idempotent producers", () => {
     expect(check(state, 1, 4, 5, 5).kind).toBe("out-of-order");
     expect(check(state, 1, 2, 0, 0).kind).toBe("stale-epoch");
     expect(check(state, 1, 2, 42, 42).kind).toBe("stale-epoch");
-    expect(check(state, 2, -1, 0, 0).kind).toBe("stale-epoch");
     append(state, 1, 4, 0, 1, 1);
     expect(check(state, 1, 4, 41, 41).kind).toBe("out-of-order");
+  });
+
+  test("without an epoch a producer has no order, until it has one", () => {
+    const state = new ProducerState();
+    expect(check(state, 2, -2, 0, 0).kind).toBe("stale-epoch");
+    append(state, 2, -1, 5, 1, 0);
+    append(state, 2, -1, 90, 1, 1);
+    expect(check(state, 2, -1, 5, 5)).toMatchObject({ kind: "duplicate", baseOffset: 0 });
+    append(state, 2, 0, 7, 1, 2);
+    expect(check(state, 2, -1, 91, 91).kind).toBe("stale-epoch");
+    expect(check(state, 2, 0, 9, 9).kind).toBe("out-of-order");
   });
 
   test("sequences wrap at 2^31, also inside a batch, and offsets go beyond 2^32", () => {

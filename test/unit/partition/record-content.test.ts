@@ -152,6 +152,14 @@ describe("compression.type", () => {
     expect(result).toMatchObject({ kind: "refused", reason: "too-large" });
   });
 
+  maybe("attributes that only brokers set, or that mean nothing, go when a batch is written anew, the latter also when its time is", () => {
+    const odd = { ...made, attributes: attributes | 0x4080 | 0x40 };
+    expect(readStoredBatch(store(makeBatch(odd), { targetCodec: Codec.lz4 }).view, 0).attributes).toBe(attributes | Codec.lz4);
+    expect(readStoredBatch(store(makeBatch(odd), {}).view, 0).attributes).toBe(attributes | 0x40);
+    const timely = { ...odd, maxTimestamp: BigInt(BASE_TIME + 39) };
+    expect(readStoredBatch(store(makeBatch(timely), {}).view, 0).attributes).toBe(odd.attributes);
+  });
+
   maybe("LogAppendTime is stamped on what is stored", () => {
     const checked = store(makeBatch(made), { targetCodec: Codec.snappy, isLogAppendTime: true });
     expect(readStoredBatch(checked.view, 0)).toMatchObject({ attributes: attributes | 0x08 | Codec.snappy, maxTimestampMs: BASE_TIME });
