@@ -4,7 +4,7 @@
  * Behaviour: the transactional ids that this broker coordinates; filters by state and producer id, by how long the transaction has been going on (v1), and by a
  * regular expression that the whole id must match (v2). States that nobody knows are named in the answer.
  *
- * Not done: authorisation; expressions are JavaScript's, Java's own constructs are INVALID_REGULAR_EXPRESSION or mean something else.
+ * Not done: authorisation. Expressions are RE2's (`base/linear-pattern.ts`), as Kafka's are; one whose program would be huge is INVALID_REGULAR_EXPRESSION.
  */
 import {
   type ListTransactionsRequest,

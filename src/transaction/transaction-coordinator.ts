@@ -8,6 +8,7 @@
  * Neighbours: `transaction-shard.ts` (the transactions), `marker-writer.ts`, the api room (Kafka's requests), the group room (offsets in transactions).
  */
 import type { Clock, TimerHandle } from "../base/clock.ts";
+import { compilePattern } from "../base/linear-pattern.ts";
 import type { Config } from "../config/config.ts";
 import type { ShardLog } from "../group/shard-log.ts";
 import { ShardSet } from "../group/shard-set.ts";
@@ -260,19 +261,15 @@ function isState(name: string): boolean {
   return TRANSACTION_STATES.some((state) => state === name);
 }
 
-/** Undefined: the pattern is no regular expression. Patterns are JavaScript's; Kafka's are Java's, which agree but for rare constructs. */
+/** Undefined: the pattern is no regular expression of RE2's, or too large a one. */
 function makeFilter(filter: ListFilter, nowMs: number): ((entry: TransactionEntry) => boolean) | undefined {
   const { producerIds, stateNames, durationMs, pattern } = filter;
-  let expression: RegExp | undefined;
-  try {
-    if (pattern !== undefined && pattern !== "") expression = new RegExp(`^(?:${pattern})$`);
-  } catch {
-    return undefined;
-  }
+  const compiled = pattern === undefined || pattern === "" ? undefined : compilePattern(pattern);
+  if (compiled?.kind === "invalid-pattern") return undefined;
   return ({ transactionalId, fields }) => {
     if (producerIds.size > 0 && !producerIds.has(fields.producerId)) return false;
     if (stateNames.length > 0 && !stateNames.includes(fields.state)) return false;
     if (durationMs >= 0 && nowMs - fields.startTimestampMs <= durationMs) return false;
-    return expression === undefined || expression.test(transactionalId);
+    return compiled === undefined || compiled.matches(transactionalId);
   };
 }
