@@ -144,10 +144,11 @@ function describe(append: VerifiedAppend) {
 /** From the coordinator's code to one that producers of this version know. */
 function refuse(answer: PartitionProduceResponse, code: number, apiVersion: number): void {
   if (code === ErrorCodes.NONE) return;
-  let known = code;
+  // What the coordinator cannot write down (a transaction of more partitions than a record names) ends the transaction; it is never unknown to a producer (R7).
+  let known = code === ErrorCodes.UNKNOWN_SERVER_ERROR ? ErrorCodes.TRANSACTION_ABORTABLE : code;
   if (code === ErrorCodes.PRODUCER_FENCED) known = ErrorCodes.INVALID_PRODUCER_EPOCH;
   else if (code === ErrorCodes.CLUSTER_AUTHORIZATION_FAILED) known = ErrorCodes.INVALID_TXN_STATE;
-  else if (code === ErrorCodes.TRANSACTION_ABORTABLE && apiVersion < KNOWS_ABORTABLE_FROM) known = ErrorCodes.INVALID_TXN_STATE;
+  else if (known === ErrorCodes.TRANSACTION_ABORTABLE && apiVersion < KNOWS_ABORTABLE_FROM) known = ErrorCodes.INVALID_TXN_STATE;
   const isConcurrent = code === ErrorCodes.CONCURRENT_TRANSACTIONS && apiVersion < ADDS_PARTITIONS_FROM;
   const retried = isConcurrent ? "CONCURRENT_TRANSACTIONS" : RETRIED_AS_NOT_ENOUGH_REPLICAS.get(code);
   if (retried !== undefined) {

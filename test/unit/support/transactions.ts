@@ -38,6 +38,8 @@ export interface Sent {
   readonly partition?: number;
   readonly isTransactional?: boolean;
   readonly apiVersion?: number;
+  /** Default: one of the producer's own. */
+  readonly transactionalId?: string;
 }
 
 export async function produce(api: ApiHarness, sent: Sent): Promise<PartitionProduceResponse> {
@@ -54,7 +56,7 @@ export async function produce(api: ApiHarness, sent: Sent): Promise<PartitionPro
     acks: -1,
     timeoutMs: 1000,
     topicData: [topic],
-    transactionalId: isTransactional ? `id-${sent.producerId}` : null,
+    transactionalId: isTransactional ? (sent.transactionalId ?? `id-${sent.producerId}`) : null,
   });
   const response = await api.callOverWire<ProduceResponse>(0, request, sent.apiVersion ?? 12);
   const answer = response.responses[0]?.partitionResponses[0];
