@@ -5,6 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Mutant } from "./mutants-list.ts";
+import { TRANSACTION_MUTANTS } from "./sim-mutants-transactions.ts";
 
 export interface SimMutant extends Omit<Mutant, "tests"> {
   /** More edits, of the same file unless it is named: assertions that the bug would leave undone beside it, or the second check that stands behind it. */
@@ -468,4 +469,5 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
     find: "      if (!waiter.isReadCommitted || followsReleases) waiter.addBytes(released);",
     replace: "      if (!waiter.isReadCommitted || followsReleases) waiter.addBytes(released * 0);",
   },
+  ...TRANSACTION_MUTANTS,
 ];

@@ -31,8 +31,18 @@ export const CASES: readonly Case[] = [
     mustShow: "a paused owner that wakes after a takeover: at most one value per offset",
     simulated: "zombies, topics, mixed",
   },
-  { id: "R4", foundIn: "Redpanda #3036", mustShow: "the LSO never passes an open transaction" },
-  { id: "R5", foundIn: "Redpanda #5026", mustShow: "a sequence reused after an abort is a new record" },
+  {
+    id: "R4",
+    foundIn: "Redpanda #3036",
+    mustShow: "the LSO never passes an open transaction",
+    simulated: "transactions, crowded",
+  },
+  {
+    id: "R5",
+    foundIn: "Redpanda #5026",
+    mustShow: "a sequence reused after an abort is a new record",
+    simulated: "transactions, crowded",
+  },
   {
     id: "R6",
     foundIn: "Redpanda #5090",
@@ -44,7 +54,7 @@ export const CASES: readonly Case[] = [
     id: "R8",
     foundIn: "Redpanda #9571",
     mustShow: "EndTxn's reply lost: OffsetFetch waits or shows the new offset",
-    later: "transactions",
+    simulated: "transactions, crowded",
   },
   { id: "R9", foundIn: "Redpanda (Jepsen)", mustShow: "brokers join and leave under load; every crash is a bug", later: "several brokers" },
   { id: "B1", foundIn: "Bufstream 0.1.0 (Jepsen)", mustShow: "after faults heal, every client operation ends", simulated: "all" },
@@ -60,7 +70,12 @@ export const CASES: readonly Case[] = [
     mustShow: "upload x commit x trim interleavings with a slow store lose nothing",
     simulated: "store, laps, mixed",
   },
-  { id: "K1", foundIn: "Kafka's protocol (Jepsen)", mustShow: "a delayed EndTxn ends no later transaction" },
+  {
+    id: "K1",
+    foundIn: "Kafka's protocol (Jepsen)",
+    mustShow: "a delayed EndTxn ends no later transaction",
+    simulated: "transactions, crowded (producers of generation 2)",
+  },
   {
     id: "N1",
     foundIn: "NATS 2.12 (Jepsen)",

@@ -238,6 +238,21 @@ export const SCENARIOS: readonly Scenario[] = [
     soakShare: 4,
     pickSizes: pickTransactionSizes,
   },
+  {
+    // Many transactions at once, and somebody dies or is cut off every few seconds.
+    ...mixed,
+    name: "crowded",
+    producers: 0,
+    consumers: 0,
+    transactionWorkers: 3,
+    churnsTopics: false,
+    actions: { ...NONE, crashAtEffect: 4, partitionThenEnd: 2, takeOver: 2, kill: 1, storeOutage: 1 },
+    rates: { walBitFlip: 0.001, walError: 0.001 },
+    pauseMs: 25,
+    everyMs: 5_000,
+    soakShare: 0,
+    pickSizes: pickTransactionSizes,
+  },
   { ...mixed, name: "calm", soakShare: 1, actions: NONE, rates: {} },
 ];
 

@@ -244,12 +244,19 @@ export class TxnProducer {
     const { errorCode } = answer;
     // Refused at once: nobody has committed it.
     if (errorCode !== 0 && isCommit && !isRepeated) attempt.settle("aborted");
-    this.settle(`EndTxn of attempt ${attempt.number}`, errorCode, wasNewest, errorCode === TRANSACTION_ABORTABLE ? "abortable" : "fatal");
+    // A fenced abort may be taken for a repeated one, as in Kafka: its epoch is one below that of a successor of generation 1 that has aborted. Nothing is written.
+    this.settle(
+      `EndTxn of attempt ${attempt.number}`,
+      errorCode,
+      wasNewest || !isCommit,
+      errorCode === TRANSACTION_ABORTABLE ? "abortable" : "fatal",
+    );
     if (passed.length > 0 && (isCommit || !this.mayBeEnded))
       this.model.find(
         "unstable-read",
         `attempt ${attempt.number} was open, and the last stable offset had passed it in ${passed.join(", ")}`,
       );
+    if (!wasNewest) throw new Ended("it has a successor");
     if (this.generation === 2) this.take(Number(answer.producerId), answer.producerEpoch);
   }
 
