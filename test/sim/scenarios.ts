@@ -234,7 +234,7 @@ export const SCENARIOS: readonly Scenario[] = [
     actions: { ...MIXED, clockJump: 0 },
     // Many small batches: opening reads each of them from the volume.
     rates: { walBitFlip: 0.001, walError: 0.001 },
-    pauseMs: 38,
+    pauseMs: 43,
     soakShare: 4,
     pickSizes: pickTransactionSizes,
   },

@@ -78,6 +78,7 @@ export class Attempt {
 
   settle(outcome: "committed" | "aborted" | "unknown"): void {
     this.outcome = outcome;
+    this.model.count(`transaction ${outcome}`);
     if (outcome === "aborted" && this.isSeenCommitted)
       this.model.find("aborted-read", `attempt ${this.number} was aborted, and a read_committed reader had seen it`);
     if (outcome === "committed" && this.input !== undefined) this.slot.committedTo = Math.max(this.slot.committedTo, this.input.to);
@@ -289,6 +290,11 @@ export class TxnModel {
 
   find(anomaly: string, detail: string): void {
     this.history.find(anomaly, detail);
+  }
+
+  /** For the run's list of operations. */
+  count(what: string): void {
+    this.history.done(what);
   }
 }
 

@@ -305,6 +305,7 @@ export class TxnProducer {
         this.model.find("zombie-write", `${who}: ${what} was accepted, sent when instance ${slot.newestAnswered} had its producer id`);
       return;
     }
+    this.model.count(`transaction refused ${code}`);
     this.checkExpected(`${who}: ${what} was answered with error ${code}`, code);
     if (code === PRODUCER_FENCED || (code !== TRANSACTION_ABORTABLE && otherwise === "fatal")) throw new Ended(`error ${code}`);
     throw new Abortable(`error ${code}`);
