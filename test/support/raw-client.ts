@@ -141,10 +141,11 @@ export async function fetchAll(connection: KafkaConnection, topic: string, parti
   return records;
 }
 
-/** ListOffsets with a timestamp of -1 (latest) or -2 (earliest), or a time. */
-export async function listOffset(connection: KafkaConnection, topic: string, partition: number, timestamp: bigint) {
+/** ListOffsets with a timestamp of -1 (latest) or -2 (earliest), or a time; isolation level 1 is read_committed. */
+export async function listOffset(connection: KafkaConnection, topic: string, partition: number, timestamp: bigint, isolationLevel = 0) {
   const request = newListOffsetsRequest({
     replicaId: -1,
+    isolationLevel,
     topics: [newListOffsetsTopic({ name: topic, partitions: [newListOffsetsPartition({ partitionIndex: partition, timestamp })] })],
   });
   const result = (await connection.request(listOffsetsApi, 7, request)).topics[0]?.partitions[0];

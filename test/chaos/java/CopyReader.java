@@ -10,18 +10,20 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 /**
- * A read_committed reader of whole partitions: CommittedReader BOOTSTRAP TOPIC PARTITIONS follow|once. Prints "R PARTITION VALUE" for each record from the
- * first offset on; "once" ends at the last stable offsets as they were at its start, after "E PARTITION LAST_STABLE_OFFSET" for each.
+ * A reader of whole partitions: CopyReader BOOTSTRAP TOPIC PARTITIONS follow|once ISOLATION_LEVEL. Prints "R PARTITION OFFSET VALUE" for each record from the first
+ * offset on, the value cut at its third blank; "once" ends at the partitions' ends (for read_committed the last stable offsets) as they were at its
+ * start, after "E PARTITION END" for each.
  */
-public final class CommittedReader {
+public final class CopyReader {
     public static void main(String[] args) {
         boolean once = args[3].equals("once");
         Properties settings = new Properties();
         settings.put("bootstrap.servers", args[0]);
-        settings.put("isolation.level", "read_committed");
+        settings.put("isolation.level", args[4]);
         settings.put("auto.offset.reset", "earliest");
         settings.put("reconnect.backoff.ms", "20");
         settings.put("reconnect.backoff.max.ms", "200");
+        settings.put("max.poll.records", "5000");
         settings.put("key.deserializer", StringDeserializer.class.getName());
         settings.put("value.deserializer", StringDeserializer.class.getName());
         List<TopicPartition> partitions =
@@ -42,7 +44,10 @@ public final class CommittedReader {
     private static void print(KafkaConsumer<String, String> consumer) {
         StringBuilder lines = new StringBuilder();
         for (ConsumerRecord<String, String> record : consumer.poll(Duration.ofMillis(200))) {
-            lines.append("R ").append(record.partition()).append(' ').append(record.value()).append('\n');
+            String[] words = record.value().split(" ", 4);
+            lines.append("R ").append(record.partition()).append(' ').append(record.offset());
+            for (int index = 0; index < Math.min(words.length, 3); index++) lines.append(' ').append(words[index]);
+            lines.append('\n');
         }
         System.out.print(lines);
         System.out.flush();
