@@ -38,7 +38,7 @@ import {
 } from "./batch-layout.ts";
 import { recompressBatch } from "./recompression.ts";
 import { type Compress, type Decompress, MAX_DECOMPRESSED_BATCH_BYTES, type ScanRecords } from "./record-content.ts";
-import { getWalkPosition, nextRecord, startWalk } from "./record-walk.ts";
+import { getWalkPosition, nextRecord, startWalk, type WalkedRecord } from "./record-walk.ts";
 
 export type { Decompress };
 
@@ -314,6 +314,7 @@ function walkRecords(
   context: ValidationContext,
 ): number | BatchRefusal {
   const count = view.getInt32(RECORD_COUNT_AT);
+  const codec = view.getInt16(ATTRIBUTES_AT) & CODEC_MASK;
   const isClientLogAppendTime = (view.getInt16(ATTRIBUTES_AT) & LOG_APPEND_TIME_BIT) !== 0;
   const fixedTimestamp = isClientLogAppendTime ? readInt64(view, MAX_TIMESTAMP_AT) : undefined;
   const baseTimestamp = readInt64(view, BASE_TIMESTAMP_AT);
@@ -343,7 +344,8 @@ function walkRecords(
       errors.add(index, describeTimestamp(view, index, record.timestampDelta, rules, context), true);
     } else if (isClientLogAppendTime) {
       errors ??= new RecordErrors();
-      errors.add(index, "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime.", true);
+      const isSkimmed = isCompressed && (rules.targetCodec ?? codec) === codec;
+      errors.add(index, describeTimeType(record, view.getBigInt64(MAX_TIMESTAMP_AT), isSkimmed), true);
     }
   }
   // What does not parse comes before what may not be.
@@ -360,6 +362,14 @@ function describeTimestamp(view: DataView, index: number, delta: number, rules: 
   const from = BigInt.asIntN(64, now - toJavaLong(rules.timestampBeforeMaxMs));
   const to = BigInt.asIntN(64, now + toJavaLong(rules.timestampAfterMaxMs));
   return `Timestamp ${timestamp} of message with offset ${index} is out of range. The timestamp should be within [${from}, ${to}]`;
+}
+
+/** The record as Kafka prints it; where it has only skimmed over a compressed one, without key and value, nulls have the length -1. */
+function describeTimeType(record: WalkedRecord, timestamp: bigint, isSkimmed: boolean): string {
+  const name = isSkimmed ? "PartialDefaultRecord" : "DefaultRecord";
+  const [key, value] = [record.keyLength, record.valueLength].map((length) => (isSkimmed ? Math.max(-1, length) : Math.max(0, length)));
+  const shown = `${name}(offset=${record.offsetDelta}, timestamp=${timestamp}, key=${key} bytes, value=${value} bytes)`;
+  return `Invalid timestamp type in message ${shown}. Producer should not set timestamp type to LogAppendTime.`;
 }
 
 const MAX_LONG = 2n ** 63n - 1n;

@@ -38,16 +38,20 @@ interface Found {
 /** What a run has found so far; kept in a file between slices. */
 interface State {
   nextSeed: number;
+  /** Sent to each server. */
   requests: number;
+  /** Of these, those whose answers were compared. */
+  compared: number;
   seconds: number;
-  readonly apiCounts: Record<string, number>;
+  /** Compared requests by API and version. */
+  readonly apiCounts: Record<string, Record<string, number>>;
   readonly allowedCounts: Record<string, number>;
   readonly found: Record<string, Found>;
 }
 
 function readState(path: string | undefined, first: number): State {
   if (path !== undefined && existsSync(path)) return JSON.parse(readFileSync(path, "utf8")) as State;
-  return { nextSeed: first, requests: 0, seconds: 0, apiCounts: {}, allowedCounts: {}, found: {} };
+  return { nextSeed: first, requests: 0, compared: 0, seconds: 0, apiCounts: {}, allowedCounts: {}, found: {} };
 }
 
 export class DifferentialRun {
@@ -97,7 +101,12 @@ export class DifferentialRun {
   async #take(seed: number, result: SeedResult): Promise<void> {
     const { state } = this;
     state.requests += result.weir.length;
-    for (const step of result.sequence.steps) state.apiCounts[step.api.name] = (state.apiCounts[step.api.name] ?? 0) + 1;
+    state.compared += result.compared;
+    for (const { api, version } of result.sequence.steps.slice(0, result.compared)) {
+      state.apiCounts[api.name] ??= {};
+      const counts = state.apiCounts[api.name] as Record<string, number>;
+      counts[version] = (counts[version] ?? 0) + 1;
+    }
     for (const divergence of result.divergences) {
       const signature = signatureOf(divergence);
       const known = state.found[signature];
@@ -126,7 +135,7 @@ export class DifferentialRun {
   /** The run's lines; the last one sums up. */
   report(): string[] {
     const { state } = this;
-    const lines = Object.entries(state.apiCounts).map(([name, count]) => `${name}: ${count}`);
+    const lines = Object.entries(state.apiCounts).map(([name, counts]) => describeCounts(name, counts));
     for (const { id, reason } of [...allowed, ...readings, ...partings])
       lines.push(`allowed ${id}: ${state.allowedCounts[id] ?? 0} times (${reason})`);
     for (const [signature, { count, seed, steps }] of Object.entries(state.found)) {
@@ -136,10 +145,16 @@ export class DifferentialRun {
     const kinds = Object.keys(state.found).length;
     const seeds = state.nextSeed - this.#options.first;
     lines.push(
-      `${state.requests} requests over ${seeds} seeds to each server, ${rate} a second: ${kinds === 0 ? "nothing diverged" : `${kinds} kinds of divergence`}`,
+      `${state.compared} requests compared over ${seeds} seeds (${state.requests} sent to each server, ${rate} a second): ${kinds === 0 ? "nothing diverged" : `${kinds} kinds of divergence`}`,
     );
     return lines;
   }
+}
+
+function describeCounts(name: string, counts: Readonly<Record<string, number>>): string {
+  const versions = Object.keys(counts).map(Number);
+  const sum = Object.values(counts).reduce((total, count) => total + count, 0);
+  return `${name}: ${sum}, versions ${Math.min(...versions)}-${Math.max(...versions)}, each at least ${Math.min(...Object.values(counts))} times`;
 }
 
 function showSeed(result: SeedResult): void {

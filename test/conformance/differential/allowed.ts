@@ -102,18 +102,15 @@ function codesOf(answer: unknown): number[] {
   );
 }
 
-function isSubset(some: readonly string[], all: readonly string[]): boolean {
-  return some.every((one) => all.includes(one));
+/** What a Fetch gives of a partition's log: the part of an answer that follows from its size limits. */
+const fetchedContent = /^responses\[\](?:items|\.partitions\[\](?:items|\.(?:records|abortedTransactions)))/;
+
+function holds(answer: unknown, text: string): boolean {
+  return show(answer).includes(text);
 }
 
-/** Every partition has the same error from Kafka; from Weir some have it and others are served. */
-function refusesAll(request: unknown, weir: Node | undefined, kafka: Node | undefined): boolean {
-  const theirs = codesOf(kafka);
-  const [code] = theirs;
-  const isSame = code !== undefined && code !== 0 && theirs.every((one) => one === code);
-  if (!isSame) return false;
-  const isFraming = batchesOf(request).some((batch) => (batch[16] ?? 0) > 2);
-  return codesOf(weir).some((one) => one !== 0) && (theirs.length > 1 || isFraming);
+function isSubset(some: readonly string[], all: readonly string[]): boolean {
+  return some.every((one) => all.includes(one));
 }
 
 /** Weir's batches are Kafka's up to the first one in zstd. */
@@ -125,10 +122,6 @@ function endsBeforeZstd(weir: Node | undefined, kafka: Node | undefined): boolea
 
 function isWithoutRecords(partition: Node | undefined): boolean {
   return partition?.records === null || (partition?.records instanceof Uint8Array && partition.records.length === 0);
-}
-
-function hasNegativeEpoch(request: unknown): boolean {
-  return batchesOf(request).some((batch) => (viewRecords(batch).batches[0]?.producerEpoch ?? 0) < 0);
 }
 
 function isWrittenAnew(weir: Node | undefined, kafka: Node | undefined): boolean {
@@ -179,22 +172,30 @@ function hasMalformedRecord(request: unknown): boolean {
   return batchesOf(request).some((batch) => typeof viewRecords(batch).batches[0]?.records === "string");
 }
 
-/** The bits for LogAppendTime and for a delete horizon, which only brokers set, and those that mean nothing. */
-function hasBrokersBits(request: unknown): boolean {
-  return batchesOf(request).some((batch) => ((batch[22] ?? 0) & 0xc8) !== 0 || batch[21] !== 0);
-}
-
 /** Nobody's offsets for a group that is not there, all of them refused. */
 function leavesHalfMadeGroup({ api, request, weir }: Exchange): boolean {
   const { memberId, generationIdOrMemberEpoch } = asNode(request);
   return api === "OffsetCommit" && memberId === "" && Number(generationIdOrMemberEpoch) < 0 && show(weir).includes('"errorCode":12');
 }
 
-/** Weir has found fault with a transactional batch, so that its transaction may not have begun. */
-function isRefusedInTransaction({ api, request, weir }: Exchange): boolean {
-  if (api !== "Produce" || asNode(request).transactionalId === null) return false;
-  if (!batchesOf(request).some((batch) => ((batch[22] ?? 0) & 0x10) !== 0)) return false;
-  return codesOf(weir).some((code) => [2, 10, 32, 76, 87].includes(code));
+/** Kafka has found nothing wrong with how the records are coded: it took them, or looked at their times or at the producer. */
+function hasPassedStructure(kafka: Node): boolean {
+  return [0, 32, 45, 47].includes(Number(kafka.errorCode));
+}
+
+/** Kafka's partition is refused because another's codec is none: so in one of several partitions, and below version 7. */
+function failsAtUnknownCodec(difference: Difference): boolean {
+  const codes = codesOf(difference.kafkaOwners.at(-1));
+  const hasUnknownCodec = batchesOf(difference.request).some((batch) => ((batch[22] ?? 0) & 7) > 4);
+  return difference.version < 7 && hasUnknownCodec && codes.includes(-1) && codes.every((code) => [-1, 3].includes(code));
+}
+
+/** Kafka's record is of another place, with a greater time: one that Weir's log no longer has. */
+function isTimeOfDeleted({ weirOwners, kafkaOwners, request }: Difference): boolean {
+  if (askedTimestamp(request, weirOwners) !== -3n) return false;
+  const [weir, kafka] = [innermost(weirOwners), innermost(kafkaOwners)];
+  const isEarlier = weir.offset === -1n || Number(kafka.offset) < Number(weir.offset);
+  return isEarlier && Number(kafka.timestamp) > Number(weir.timestamp);
 }
 
 function hasOddOffsetDeltas(request: unknown): boolean {
@@ -286,8 +287,8 @@ export const allowed: readonly Allowance[] = [
     reason: "Kafka fails on an isolation level that does not exist with UNKNOWN_SERVER_ERROR; Weir reads it as read_uncommitted",
     apis: ["Fetch", "ListOffsets"],
     path: /./,
-    permits: ({ request }) => !["0", "1"].includes(String(asNode(request).isolationLevel)),
-    endsSequence: true,
+    permits: ({ request, kafkaOwners }) =>
+      !["0", "1"].includes(String(asNode(request).isolationLevel)) && holds(kafkaOwners.at(-1), '"errorCode":-1,'),
   },
   {
     id: "never-unknown-server-error",
@@ -298,12 +299,12 @@ export const allowed: readonly Allowance[] = [
     permits: ({ weirOwners, kafkaOwners }) => innermost(kafkaOwners).errorCode === -1 && innermost(weirOwners).errorCode !== 0,
   },
   {
-    id: "framing-refuses-all",
+    id: "unknown-codec-fails-all",
     reason:
-      "Kafka looks through all batches first, and one with broken framing refuses the whole request; Weir refuses that partition and serves the others",
+      "below version 7 Kafka fails with UNKNOWN_SERVER_ERROR on all partitions when one batch's codec is none; Weir refuses that one and serves the others",
     apis: ["Produce"],
-    path: /partitionResponses\[\]\./,
-    permits: ({ weirOwners, kafkaOwners, request }) => refusesAll(request, weirOwners.at(-1), kafkaOwners.at(-1)),
+    path: /^responses\[\]\.partitionResponses\[\]\./,
+    permits: failsAtUnknownCodec,
     endsSequence: true,
   },
   {
@@ -313,7 +314,7 @@ export const allowed: readonly Allowance[] = [
     apis: ["Produce"],
     path: /partitionResponses\[\]\./,
     permits: ({ weirOwners, kafkaOwners, request }) =>
-      innermost(weirOwners).errorCode === 87 && [0, 32].includes(Number(innermost(kafkaOwners).errorCode)) && hasOddOffsetDeltas(request),
+      innermost(weirOwners).errorCode === 87 && hasPassedStructure(innermost(kafkaOwners)) && hasOddOffsetDeltas(request),
     endsSequence: true,
   },
   {
@@ -327,17 +328,8 @@ export const allowed: readonly Allowance[] = [
     id: "remote-tier",
     reason: "Weir's segment objects are what Kafka calls a remote tier; the Kafka compared with has none",
     apis: ["ListOffsets"],
-    path: /^topics\[\]\.partitions\[\]\.(?:offset|leaderEpoch|errorCode|timestamp)$/,
+    path: /^topics\[\]\.partitions\[\]\.(?:offset|leaderEpoch)$/,
     permits: ({ request, weirOwners }) => [-4n, -5n, -6n].includes(askedTimestamp(request, weirOwners)),
-  },
-  {
-    id: "negative-producer-epoch",
-    reason:
-      "Weir refuses an idempotent batch with a negative epoch, which no producer has; Kafka takes it where it knows nothing of the producer",
-    apis: ["Produce"],
-    path: /partitionResponses\[\]\./,
-    permits: ({ weirOwners, request }) => weirOwners.some((one) => one.errorCode === 47) && hasNegativeEpoch(request),
-    endsSequence: true,
   },
   {
     id: "aborted-without-records",
@@ -352,16 +344,23 @@ export const allowed: readonly Allowance[] = [
     reason:
       "Kafka cuts a partition's last batch at the size limit wherever that falls, and clients drop the piece; Weir ends with a whole batch, which leaves room for others",
     apis: ["Fetch"],
-    path: /^responses/,
+    path: fetchedContent,
     permits: ({ weirOwners, kafkaOwners }) => !hasCutBatch(weirOwners.at(-1)) && hasCutBatch(kafkaOwners.at(-1)),
+  },
+  {
+    id: "time-of-deleted-records",
+    reason:
+      "Kafka answers the greatest timestamp with a record that DeleteRecords has deleted, as long as its segment is there; Weir with one that can be read",
+    apis: ["ListOffsets"],
+    path: /^topics\[\]\.partitions\[\]\.(?:offset|leaderEpoch|timestamp)$/,
+    permits: isTimeOfDeleted,
   },
   {
     id: "negative-partition-limit",
     reason: "Kafka fails with UNKNOWN_SERVER_ERROR on a negative max bytes of a partition that has records; Weir takes it for 0",
     apis: ["Fetch"],
     path: /^responses/,
-    permits: ({ kafkaOwners }) => show(kafkaOwners.at(-1)).includes('"errorCode":-1,'),
-    endsSequence: true,
+    permits: ({ request, kafkaOwners }) => holds(request, '"partitionMaxBytes":-1') && holds(kafkaOwners.at(-1), '"errorCode":-1,'),
   },
   {
     id: "not-served-yet",
@@ -393,8 +392,11 @@ export const allowed: readonly Allowance[] = [
     reason: "Kafka hands zstd to any version of Fetch; Weir refuses below 10, since the clients that speak them cannot read it (KIP-110)",
     apis: ["Fetch"],
     path: /^responses/,
-    permits: ({ version, weirOwners, kafkaOwners }) =>
-      version < 10 && (show(weirOwners.at(-1)).includes('"errorCode":76') || endsBeforeZstd(weirOwners[0], kafkaOwners[0])),
+    permits: ({ version, path, weirOwners, kafkaOwners }) => {
+      if (version >= 10) return false;
+      const isRefused = weirOwners.some((one) => one.errorCode === 76) || endsBeforeZstd(weirOwners[0], kafkaOwners[0]);
+      return isRefused || (fetchedContent.test(path) && holds(weirOwners.at(-1), '"errorCode":76,'));
+    },
   },
   {
     id: "written-anew",
@@ -408,7 +410,7 @@ export const allowed: readonly Allowance[] = [
     id: "written-anew-limits",
     reason: "batches that were written anew have other sizes, so that a size limit ends the answer at another batch",
     apis: ["Fetch"],
-    path: /^responses/,
+    path: fetchedContent,
     permits: ({ weirOwners, kafkaOwners }) => haveOtherSizes(weirOwners.at(-1), kafkaOwners.at(-1)),
   },
   {
@@ -424,7 +426,7 @@ export const allowed: readonly Allowance[] = [
     apis: ["Produce"],
     path: /partitionResponses\[\]\./,
     permits: ({ weirOwners, kafkaOwners, request }) =>
-      innermost(weirOwners).errorCode === 87 && innermost(kafkaOwners).errorCode === 0 && hasMalformedRecord(request),
+      innermost(weirOwners).errorCode === 87 && hasPassedStructure(innermost(kafkaOwners)) && hasMalformedRecord(request),
     endsSequence: true,
   },
   {
@@ -452,17 +454,19 @@ export const allowed: readonly Allowance[] = [
   },
   {
     id: "partition-twice",
-    reason: "a partition that a Produce names twice is answered once by Kafka, which keeps them in a map; Weir answers each",
+    reason:
+      "a partition of an unknown topic id that a Produce names twice is refused once by Kafka, which keeps them in a map; Weir refuses each",
     apis: ["Produce"],
     path: /^responses\[\]\.partitionResponses\[\](?:items|length)$/,
-    permits: ({ weir, kafka }) => isSubset(weir as string[], kafka as string[]) && isSubset(kafka as string[], weir as string[]),
+    permits: ({ weir, kafka, weirOwners }) =>
+      codesOf(weirOwners.at(-1)).includes(100) && (weir as unknown[]).length > (kafka as unknown[]).length,
   },
   {
     id: "no-share-coordinator",
     reason: "Weir has no share groups; it answers as a Kafka without them",
     apis: ["FindCoordinator"],
     path: /./,
-    permits: ({ request }) => asNode(request).keyType === 2,
+    permits: ({ request, weirOwners }) => asNode(request).keyType === 2 && holds(weirOwners.at(-1), '"errorCode":42,'),
   },
 ];
 
@@ -475,18 +479,6 @@ export interface Exchange {
 
 /** After these the servers hold different things, whether or not the answers show it: nothing from there on is compared. */
 export const partings: readonly { readonly id: string; readonly reason: string; readonly hasParted: (exchange: Exchange) => boolean }[] = [
-  {
-    id: "refused-before-asked",
-    reason:
-      "Weir refuses a faulty transactional batch before it asks the coordinator, Kafka after it has added the partition to the transaction",
-    hasParted: isRefusedInTransaction,
-  },
-  {
-    id: "bits-of-brokers",
-    reason:
-      "a batch with the bits for LogAppendTime or a delete horizon: where Kafka writes it anew it drops them and moves the records' times; no client sets them",
-    hasParted: ({ api, request, weir }) => api === "Produce" && hasBrokersBits(request) && codesOf(weir).includes(0),
-  },
   {
     id: "half-made-group",
     reason:

@@ -52,12 +52,13 @@ export const damages = [
   "tail-behind-batch",
   "two-batches",
   "epoch-without-producer",
+  "producer-without-epoch",
   "sequence-negative",
   "base-offset",
   "leader-epoch",
 ] as const;
 /** Faults after which the two servers are known to part (`allowed.ts`), and so rare. */
-export const rareDamages = ["offset-delta-gap", "offset-delta-start", "timestamp-negative", "producer-without-epoch"] as const;
+export const rareDamages = ["offset-delta-gap", "offset-delta-start", "timestamp-negative"] as const;
 
 /** Records that are not what their length says: Kafka looks at them closely only in a batch that is not compressed. */
 export const structureDamages: readonly Damage[] = [

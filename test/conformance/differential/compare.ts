@@ -225,6 +225,12 @@ function describeOutcome(outcome: Outcome): unknown {
   return outcome.kind === "answer" ? outcome.value : outcome.kind === "garbled" ? `garbled: ${outcome.message}` : outcome.kind;
 }
 
+export interface ComparedRuns {
+  readonly divergences: readonly { readonly at: number; readonly difference: Difference }[];
+  /** Requests whose answers were compared: those after a divergence, or after an allowance that ends the sequence, were not. */
+  readonly compared: number;
+}
+
 /**
  * Divergences of the first step that has any: after it the two servers may hold different things, and what follows from that is not told again.
  */
@@ -234,20 +240,22 @@ export function compareRuns(
   kafka: readonly Played[],
   prefix: string,
   allowances: Allowances,
-): { readonly at: number; readonly difference: Difference }[] {
+): ComparedRuns {
   const identities = new Identities();
   const found: { readonly at: number; readonly difference: Difference }[] = [];
   allowances.hasEndedSequence = false;
+  let compared = 0;
   for (const [at, step] of steps.entries()) {
     const ours = weir[at];
     const theirs = kafka[at];
     if (ours === undefined || theirs === undefined) throw new Error(`step ${at} was not played`);
     const answered = ours.outcome.kind === "answer" ? ours.outcome.value : undefined;
     if (allowances.hasParted({ api: step.api.name, request: ours.request, weir: answered })) break;
+    compared++;
     const comparison = new Comparison(step, ours.request, prefix, identities, allowances);
     comparison.compare(ours.outcome, theirs.outcome);
     for (const difference of comparison.divergences) found.push({ at, difference });
     if (found.length > 0 || allowances.hasEndedSequence) break;
   }
-  return found;
+  return { divergences: found, compared };
 }

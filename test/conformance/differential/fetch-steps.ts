@@ -145,29 +145,34 @@ export function readAllSteps(model: Model, choice: Choice): Step[] {
   });
 }
 
-/** A session: opened in full, asked for changes, given and losing partitions, asked with a wrong epoch or id, closed. */
+/**
+ * A session: opened in full, asked for changes, given and losing partitions, asked with a wrong epoch or id, closed. Without the two limits at which Kafka
+ * fails (`allowed.ts`), since that would leave the two sessions apart.
+ */
 export function sessionSteps(model: Model, choice: Choice): Step[] {
   // From 10 on, where both hand out zstd: a partition that is refused once leaves the two sessions apart.
   const version = model.version(1, choice, 10);
   const session = model.reference("session");
-  const reads = chooseReads(model, choice, choice.between(1, 4));
-  const steps = [fetchStep({ version, reads, forgotten: [], session, sessionEpoch: 0, ...chooseLimits(choice) })];
+  const sound = (count: number) => chooseReads(model, choice, count).map((read) => ({ ...read, maxBytes: Math.max(0, read.maxBytes) }));
+  const limits = () => ({ ...chooseLimits(choice), isolationLevel: choice.int(2) });
+  const reads = sound(choice.between(1, 4));
+  const steps = [fetchStep({ version, reads, forgotten: [], session, sessionEpoch: 0, ...limits() })];
   let epoch = 1;
   for (let rounds = choice.between(1, 4); rounds > 0; rounds--) {
     const isWrong = choice.chance(0.1);
     steps.push(
       fetchStep({
         version,
-        reads: choice.chance(0.5) ? [] : chooseReads(model, choice, choice.between(1, 2)),
+        reads: choice.chance(0.5) ? [] : sound(choice.between(1, 2)),
         forgotten: choice.chance(0.3) ? [choice.pick(reads)] : [],
         session: choice.chance(0.96) ? session : model.reference("session"),
         sessionEpoch: isWrong ? epoch + choice.pick([-1, 1, 7]) : epoch,
-        ...chooseLimits(choice),
+        ...limits(),
       }),
     );
     if (!isWrong) epoch++;
   }
-  if (choice.chance(0.7)) steps.push(fetchStep({ version, reads: [], forgotten: [], session, sessionEpoch: -1, ...chooseLimits(choice) }));
+  if (choice.chance(0.7)) steps.push(fetchStep({ version, reads: [], forgotten: [], session, sessionEpoch: -1, ...limits() }));
   return steps;
 }
 

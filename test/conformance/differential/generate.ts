@@ -43,6 +43,7 @@ import {
   wholeTransactionSteps,
   writeMarkersSteps,
 } from "./transaction-steps.ts";
+import { deleteRecordsSteps } from "./trim-steps.ts";
 
 type Author = (model: Model, choice: Choice) => Step[];
 type Theme = "log" | "read" | "topics" | "groups" | "transactions" | "mixed";
@@ -63,6 +64,7 @@ const kinds: readonly Kind[] = [
   { key: 1, weights: { read: 8, mixed: 2, log: 1 }, author: sessionSteps },
   { key: 2, weights: { log: 6, read: 12, mixed: 6 }, author: listOffsetsSteps },
   { key: 23, weights: { log: 1, read: 5, mixed: 2 }, author: leaderEpochSteps },
+  { key: 21, weights: { log: 1.5, read: 2.5, mixed: 1 }, author: deleteRecordsSteps },
   { key: 19, weights: { topics: 12, mixed: 3, read: 0.5, log: 1 }, author: createTopicSteps },
   { key: 20, weights: { topics: 6, mixed: 1, read: 0.3 }, author: deleteTopicSteps },
   { key: 37, weights: { topics: 6, mixed: 1, log: 0.5 }, author: createPartitionsSteps },
@@ -109,6 +111,7 @@ const transactionKinds: readonly Kind[] = [
   { key: 8, weights: { transactions: 1 }, author: offsetCommitSteps },
   { key: 0, weights: { transactions: 2 }, author: produceSteps },
   { key: 20, weights: { transactions: 0.3 }, author: deleteTopicSteps },
+  { key: 21, weights: { transactions: 0.5 }, author: deleteRecordsSteps },
 ];
 
 export interface Sequence {

@@ -22,6 +22,8 @@ export interface SeedResult {
   readonly weir: readonly Played[];
   readonly kafka: readonly Played[];
   readonly divergences: readonly Divergence[];
+  /** Steps from the first on whose answers were compared. */
+  readonly compared: number;
 }
 
 export async function playBoth(ports: Ports, sequence: Sequence, served: ServedVersions, allowances: Allowances): Promise<SeedResult> {
@@ -33,7 +35,7 @@ export async function playBoth(ports: Ports, sequence: Sequence, served: ServedV
     ),
   );
   if (weir === undefined || kafka === undefined) throw new Error("a server was not played to");
-  return { sequence, weir, kafka, divergences: compareRuns(sequence.steps, weir, kafka, sequence.prefix, allowances) };
+  return { sequence, weir, kafka, ...compareRuns(sequence.steps, weir, kafka, sequence.prefix, allowances) };
 }
 
 export function runSeed(ports: Ports, seed: number, requests: number, served: ServedVersions, allowances: Allowances): Promise<SeedResult> {

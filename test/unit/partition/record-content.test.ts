@@ -160,6 +160,22 @@ describe("compression.type", () => {
     expect(readStoredBatch(store(makeBatch(timely), {}).view, 0).attributes).toBe(odd.attributes);
   });
 
+  maybe("a producer's LogAppendTime is refused in Kafka's words, which say how closely it has looked at the record", () => {
+    const plain = makeBatch({ records: [{ value: "12345" }], attributes: 0x08, maxTimestamp: BigInt(BASE_TIME) });
+    const wordsFor = (bytes: Uint8Array, rules: Partial<BatchRules>) => {
+      const result = validateBatch(bytes, { ...RULES, isLogAppendTime: true, ...rules }, AT_ONCE);
+      return result.kind === "refused" ? result.recordErrors.map((error) => error.message) : [];
+    };
+    const words = (record: string) => [
+      `Invalid timestamp type in message ${record}. Producer should not set timestamp type to LogAppendTime.`,
+    ];
+    const seen = words(`DefaultRecord(offset=0, timestamp=${BASE_TIME}, key=0 bytes, value=5 bytes)`);
+    expect(wordsFor(plain.slice(), {})).toEqual(seen);
+    expect(wordsFor(inCodec(plain, Codec.gzip), { targetCodec: Codec.lz4 })).toEqual(seen);
+    const skimmed = words(`PartialDefaultRecord(offset=0, timestamp=${BASE_TIME}, key=-1 bytes, value=5 bytes)`);
+    expect(wordsFor(inCodec(plain, Codec.gzip), { targetCodec: Codec.gzip })).toEqual(skimmed);
+  });
+
   maybe("LogAppendTime is stamped on what is stored", () => {
     const checked = store(makeBatch(made), { targetCodec: Codec.snappy, isLogAppendTime: true });
     expect(readStoredBatch(checked.view, 0)).toMatchObject({ attributes: attributes | 0x08 | Codec.snappy, maxTimestampMs: BASE_TIME });
