@@ -281,3 +281,47 @@ describe("transactions over a restart", () => {
     expect(again.log.lastStableOffset).toBe(8);
   });
 });
+
+describe("the list of aborted transactions", () => {
+  const ABORTED = 50;
+
+  async function abortMany(): Promise<{ api: ApiHarness; log: PartitionLog; topicId: string; logStart: number }> {
+    const { api, log, topicId } = await harness();
+    for (let epoch = 0; epoch < ABORTED; epoch++) {
+      await produce(api, { producerId: 7, epoch, sequence: 0 });
+      endTransaction(api, log, { producerId: 7, producerEpoch: epoch + 1, isCommit: false });
+    }
+    // The 41st transaction's marker is the first that is not below.
+    return { api, log, topicId, logStart: 81 };
+  }
+
+  /** One is taken only when something was appended since the last. */
+  async function checkpointBytes(api: ApiHarness, log: PartitionLog): Promise<number> {
+    await produce(api, { producerId: -1, sequence: -1, isTransactional: false });
+    return log.takeCheckpoint(true)?.length ?? 0;
+  }
+  const count = (log: PartitionLog): number => log.listAborted(0, log.highWatermark).length;
+
+  test("is trimmed with the log start, and so are the checkpoints: 32 bytes for each whose marker is still there", async () => {
+    const { api, log, topicId, logStart } = await abortMany();
+    const before = await checkpointBytes(api, log);
+    expect(count(log)).toBe(ABORTED);
+    api.metadata.setPartition(topicId, 0, { logStartOffset: logStart });
+    await settle();
+    expect([count(log), before - (await checkpointBytes(api, log))]).toEqual([10, 40 * 32]);
+    expect((await fetchCommitted(api, logStart)).aborted).toEqual(Array.from({ length: 10 }, (_, index) => [7, 80 + 2 * index]));
+    api.metadata.setPartition(topicId, 0, { logStartOffset: log.highWatermark });
+    await settle();
+    expect([count(log), before - (await checkpointBytes(api, log))]).toEqual([0, ABORTED * 32]);
+  });
+
+  test("is read back from a checkpoint that was written before the log start moved, without what went since", async () => {
+    const { api, log, topicId, logStart } = await abortMany();
+    saveCheckpoint(api, log);
+    const before = log.listAborted(logStart, log.highWatermark);
+    api.metadata.setPartition(topicId, 0, { logStartOffset: logStart });
+    const again = await restart(api, topicId);
+    expect(again.log.listAborted(0, again.log.highWatermark)).toEqual(before);
+    expect(before).toHaveLength(10);
+  });
+});
