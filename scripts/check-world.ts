@@ -43,8 +43,7 @@ const bans: readonly Ban[] = [
 export const implementations: Readonly<Record<string, readonly string[]>> = {
   "src/base/system-clock.ts": ["time", "timers"],
   "src/base/system-random.ts": ["randomness"],
-  "src/objectstore/s3-object-store.ts": ["sockets"],
-  "src/objectstore/s3-client.ts": ["sockets"],
+  "src/objectstore/s3-http.ts": ["sockets"],
   "src/server/bun-transport.ts": ["sockets"],
   "src/console/http-server.ts": ["sockets"],
   "src/config/environment.ts": ["environment"],

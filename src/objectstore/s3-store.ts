@@ -1,5 +1,5 @@
 /**
- * Objects in an S3 bucket, through the AWS SDK with the fetch handler.
+ * Objects in an S3 bucket, through the AWS SDK and the runtime's fetch.
  *
  * - Payloads are sent unsigned (hashing them costs more than sending them) but always with a CRC32C, which the server verifies; on a whole
  *   GET the server's CRC32C is verified here.
@@ -19,7 +19,6 @@ import {
   type S3ClientConfig,
 } from "@aws-sdk/client-s3";
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
-import { FetchHttpHandler } from "@smithy/fetch-http-handler";
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { CallTimeout } from "./call-timeout.ts";
@@ -34,6 +33,7 @@ import {
   isRangeUnsatisfiable,
   type S3Failure,
 } from "./s3-errors.ts";
+import { S3HttpHandler } from "./s3-http.ts";
 import { Slots } from "./slots.ts";
 import { storeTrouble } from "./troubles.ts";
 
@@ -58,6 +58,8 @@ const DEFAULT_DEADLINE_MS = 30_000;
 
 export class S3Store implements ObjectStore {
   readonly description: string;
+  /** On the ground that `s3-http.ts` gives. */
+  readonly keepsNoBytes: boolean = true;
   readonly #client: S3Client;
   readonly #credentials: RenewedCredentials;
   readonly #bucket: string;
@@ -303,7 +305,7 @@ function makeClient(options: S3StoreOptions, credentials: RenewedCredentials, on
   const config: S3ClientConfig = {
     forcePathStyle: options.pathStyle,
     maxAttempts: 1,
-    requestHandler: new FetchHttpHandler({}),
+    requestHandler: new S3HttpHandler(),
     // "memoized": the SDK must not remember them beside us.
     credentials: Object.assign(credentials.provide, { memoized: true }),
     requestChecksumCalculation: "WHEN_REQUIRED",

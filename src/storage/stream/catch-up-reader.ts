@@ -11,7 +11,7 @@ import type { Clock } from "../../base/clock.ts";
 import { Trouble } from "../../base/trouble.ts";
 import type { MemoryBudget, MemoryLease } from "../cache/memory-budget.ts";
 import type { ReadLimits, RecordsSlice, StreamId } from "../types.ts";
-import type { Wal } from "../wal/wal.ts";
+import type { PayloadPlace, Wal } from "../wal/wal.ts";
 import type { ObjectReader, Selection } from "./object-reader.ts";
 import { emptySlice, PrivateSlice } from "./private-slice.ts";
 import type { ReadAhead } from "./read-ahead.ts";
@@ -20,9 +20,8 @@ import type { TailSource } from "./tail-slice.ts";
 
 /** Bytes that one read claims before it knows what it will find. */
 const FIRST_CLAIM_MAX_BYTES = 4 * 1024 * 1024;
-/** Small batches that one read takes from the device: each is a device read of its own. */
+/** Small batches that one read takes from the device: where they lie apart, each is a device read of its own. */
 const DEVICE_READ_BATCHES = 128;
-const DEVICE_READ_DEPTH = 16;
 const BUDGET_WAIT_MS = 5_000;
 /** Times a read is planned again because the bytes moved (ring to device to object) under it. */
 const MOVE_ATTEMPTS = 8;
@@ -145,37 +144,24 @@ export class CatchUpReader implements TailSource {
 
   /** From ring or device; false when some of the batches are in neither any more. */
   async copyTail(log: StreamLog, firstSequence: number, endSequence: number, target: Uint8Array): Promise<boolean> {
-    const pending = new Set<Promise<void>>();
+    const { index } = log;
+    const places: PayloadPlace[] = [];
+    const positions: number[] = [];
     let position = 0;
-    let isWhole = true;
-    for (let sequence = firstSequence; sequence < endSequence && isWhole; sequence += 1) {
-      if (!log.index.holds(sequence)) {
-        isWhole = false;
-        break;
-      }
-      const location = log.index.location(sequence);
+    for (let sequence = firstSequence; sequence < endSequence; sequence += 1) {
+      if (!index.holds(sequence)) return false;
+      const location = index.location(sequence);
       const view = this.wal.tryView(location);
-      if (view !== undefined) {
-        target.set(view, position);
-      } else {
-        const read = this.readDevice(log, sequence, target, position).then((isThere) => {
-          pending.delete(read);
-          isWhole &&= isThere;
-        });
-        read.catch(() => undefined);
-        pending.add(read);
-        if (pending.size >= DEVICE_READ_DEPTH) await Promise.race(pending);
+      if (view !== undefined) target.set(view, position);
+      else {
+        places.push({ location, stream: log.id, term: index.term(sequence), baseOffset: index.baseOffset(sequence) });
+        positions.push(position);
       }
       position += location.length;
     }
-    await Promise.all(pending);
-    return isWhole;
-  }
-
-  private async readDevice(log: StreamLog, sequence: number, target: Uint8Array, position: number): Promise<boolean> {
-    const expected = { stream: log.id, term: log.index.term(sequence), baseOffset: log.index.baseOffset(sequence) };
+    if (places.length === 0) return true;
     try {
-      target.set(await this.wal.read(log.index.location(sequence), expected), position);
+      await this.wal.readAll(places, (i, bytes) => target.set(bytes, positions[i] as number));
       return true;
     } catch (error) {
       if (error instanceof Trouble && error.code === "wal-range-gone") return false;

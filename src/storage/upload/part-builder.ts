@@ -9,7 +9,7 @@ import { DataBlock, rawBlockBytes } from "../segment/data-block.ts";
 import { type BlockCodec, CODEC_NONE, CODEC_ZSTD, type Crc32c } from "../segment/segment-format.ts";
 import { compareStreams, type FinishedBlock, SegmentWriter, segmentBytes } from "../segment/segment-writer.ts";
 import type { StreamLog } from "../stream/stream-log.ts";
-import type { Wal } from "../wal/wal.ts";
+import type { PayloadPlace, Wal } from "../wal/wal.ts";
 import type { PlannedBlock, PlannedPart } from "./upload-plan.ts";
 
 /** Whether the batch at bytes[start] was compressed by its producer. The layer above knows the batch header. */
@@ -96,19 +96,30 @@ export class PartBuilder {
     let compressedBytes = 0;
     let maxTimestampMs = index.maxTimestampMs(planned.firstSequence);
     let maxTimestampBaseOffset = index.baseOffset(planned.firstSequence);
+    /** What the ring has no more, and where it belongs in the block. */
+    const places: PayloadPlace[] = [];
+    const starts: number[] = [];
+    const fill = (bytes: Uint8Array, start: number): void => {
+      block.bytes.set(bytes, start);
+      if (isBatchCompressed(block.bytes, start)) compressedBytes += bytes.length;
+    };
     for (let sequence = planned.firstSequence; sequence < planned.endSequence; sequence += 1) {
       const location = index.location(sequence);
       const baseOffset = index.baseOffset(sequence);
       const timestampMs = index.maxTimestampMs(sequence);
       const start = block.addBatch(sequence - planned.firstSequence, baseOffset, index.lastOffset(sequence), timestampMs, location.length);
-      const bytes = wal.tryView(location) ?? (await wal.read(location, { stream: log.id, term: index.term(sequence), baseOffset }));
-      block.bytes.set(bytes, start);
-      if (isBatchCompressed(block.bytes, start)) compressedBytes += location.length;
+      const view = wal.tryView(location);
+      if (view !== undefined) fill(view, start);
+      else {
+        places.push({ location, stream: log.id, term: index.term(sequence), baseOffset });
+        starts.push(start);
+      }
       if (timestampMs > maxTimestampMs) {
         maxTimestampMs = timestampMs;
         maxTimestampBaseOffset = baseOffset;
       }
     }
+    if (places.length > 0) await wal.readAll(places, (i, bytes) => fill(bytes, starts[i] as number));
     const { stored, codec } = await this.encode(log, block.bytes, compressedBytes * 2 >= planned.payloadBytes);
     const finished = {
       stored,

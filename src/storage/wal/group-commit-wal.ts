@@ -16,17 +16,17 @@ import type { Clock } from "../../base/clock.ts";
 import { Trouble } from "../../base/trouble.ts";
 import type { Logger, Metrics } from "../../telemetry/telemetry.ts";
 import type { MemoryRing } from "../ring/memory-ring.ts";
-import type { Lsn, Reservation, StreamId, WalPosition } from "../types.ts";
+import type { Lsn, Reservation, WalPosition } from "../types.ts";
 import { DurableWriter } from "./durable-writer.ts";
 import { HeaderNotes } from "./header-notes.ts";
+import { PayloadReader } from "./payload-reader.ts";
 import { Reservations } from "./reservations.ts";
-import type { Crc32c, Wal, WalCut, WalEntryInput, WalLocation, WalState } from "./wal.ts";
+import type { Crc32c, PayloadPlace, TakePayload, Wal, WalCut, WalEntryInput, WalLocation, WalState } from "./wal.ts";
 import { WAL_BLOCK_BYTES, type WalDevice } from "./wal-device.ts";
 import {
   blocksFor,
   COMMIT_HEADER_BYTES,
   type CommitKind,
-  decodeEntryHeader,
   deviceOffsetOf,
   ENTRY_HEADER_BYTES,
   encodeEntryHeader,
@@ -83,6 +83,7 @@ export class GroupCommitWal implements Wal {
   readonly #ring: MemoryRing;
   readonly #writer: DurableWriter;
   readonly #reservations: Reservations;
+  readonly #payloads: PayloadReader;
   readonly #notes: HeaderNotes;
   readonly #meters: WalMetrics;
   readonly #releaseListeners: ((releasedThrough: Lsn) => void)[] = [];
@@ -113,6 +114,12 @@ export class GroupCommitWal implements Wal {
     this.#chainChecksum = options.head.predecessorChecksum;
     this.maxCommitBytes = options.maxCommitBlocks * WAL_BLOCK_BYTES;
     this.maxPayloadBytes = this.maxCommitBytes - COMMIT_HEADER_BYTES - ENTRY_HEADER_BYTES;
+    this.#payloads = new PayloadReader({
+      device: options.device,
+      header: options.header,
+      crc32c: options.crc32c,
+      assertNotReused: ({ location }) => this.#assertNotReused(location),
+    });
     this.#notes = new HeaderNotes(options.device, options.crc32c, options.header);
     this.#writer = new DurableWriter(options.device, options.clock, options.failAfterMs, {
       onFailing: (reason, failingWrites) => this.#onWriteFailing(reason, failingWrites),
@@ -222,33 +229,8 @@ export class GroupCommitWal implements Wal {
     return location.ringBlock < 0 ? undefined : this.#ring.tryView(location.ringBlock, location.offset, location.length);
   }
 
-  async read(
-    location: WalLocation,
-    expected: { readonly stream: StreamId; readonly term: number; readonly baseOffset: number },
-  ): Promise<Uint8Array> {
-    const from = location.offset - ENTRY_HEADER_BYTES;
-    const deviceOffset = deviceOffsetOf(location.lsn, this.#options.header) + from;
-    this.#assertNotReused(location, from);
-    const bytes = await this.#options.device.read(deviceOffset, ENTRY_HEADER_BYTES + location.length);
-    this.#assertNotReused(location, from);
-    const header = decodeEntryHeader(bytes, 0, this.#options.crc32c);
-    const isExpected =
-      header !== undefined &&
-      header.stream.topicId === expected.stream.topicId &&
-      header.stream.partition === expected.stream.partition &&
-      header.term === expected.term &&
-      header.baseOffset === expected.baseOffset &&
-      header.payloadBytes === location.length;
-    if (!isExpected || this.#options.crc32c(bytes, ENTRY_HEADER_BYTES, bytes.length) !== header.payloadChecksum) {
-      const wanted = `${expected.stream.topicId}-${expected.stream.partition} offset ${expected.baseOffset} term ${expected.term}`;
-      throw new Trouble({
-        code: "wal-damaged",
-        message: `WAL ${this.#options.device.description}: LSN ${location.lsn} byte ${location.offset} does not hold ${wanted}`,
-        remedy: "check the volume",
-        retryable: false,
-      });
-    }
-    return bytes.subarray(ENTRY_HEADER_BYTES);
+  readAll(places: readonly PayloadPlace[], take: TakePayload): Promise<void> {
+    return this.#payloads.readAll(places, take);
   }
 
   isOnDevice(lsn: Lsn): boolean {
@@ -403,9 +385,9 @@ export class GroupCommitWal implements Wal {
     this.#admit();
   }
 
-  #assertNotReused(location: WalLocation, from: number): void {
-    if (location.lsn + Math.floor(from / WAL_BLOCK_BYTES) >= this.#headLsn - this.capacityBlocks) return;
-    throw new Trouble({ code: "wal-range-gone", message: `LSN ${location.lsn} of WAL ${this.walId} has been reused`, retryable: false });
+  #assertNotReused({ lsn, offset }: WalLocation): void {
+    if (lsn + Math.floor((offset - ENTRY_HEADER_BYTES) / WAL_BLOCK_BYTES) >= this.#headLsn - this.capacityBlocks) return;
+    throw new Trouble({ code: "wal-range-gone", message: `LSN ${lsn} of WAL ${this.walId} has been reused`, retryable: false });
   }
 
   #admit(): void {

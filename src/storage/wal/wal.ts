@@ -45,6 +45,17 @@ export interface WalLocation {
   readonly length: number;
 }
 
+/** A payload on the device, and whose it must be. */
+export interface PayloadPlace {
+  readonly location: WalLocation;
+  readonly stream: StreamId;
+  readonly term: number;
+  readonly baseOffset: number;
+}
+
+/** `index`: of the place that was asked for. */
+export type TakePayload = (index: number, bytes: Uint8Array) => void;
+
 /** What the recovery scan found, without its payload (read it with `Wal.read`). */
 export interface RecoveredEntry {
   readonly stream: StreamId;
@@ -122,14 +133,11 @@ export interface Wal {
   tryView(location: WalLocation): Uint8Array | undefined;
 
   /**
-   * Reads one payload from the device into private memory and checks the entry header at the place (stream, term, base offset, payload CRC32C) against what the caller
-   * knows. Rejects with Trouble "wal-damaged" on a mismatch, "wal-range-gone" when the range was trimmed and reused.
-   * Only for what is released: before that the ring has it.
+   * Reads payloads from the device, places in LSN order, and checks the entry header at each (stream, term, base offset, payload CRC32C) against what the caller
+   * knows. `take` is called once for each, in any order, with bytes that hold during that call only. Rejects, when nothing is under way any more, with Trouble
+   * "wal-damaged" on a mismatch, "wal-range-gone" when a range was trimmed and reused. Only for what is released: before that the ring has it.
    */
-  read(
-    location: WalLocation,
-    expected: { readonly stream: StreamId; readonly term: number; readonly baseOffset: number },
-  ): Promise<Uint8Array>;
+  readAll(places: readonly PayloadPlace[], take: TakePayload): Promise<void>;
 
   /** The range that begins at `lsn` has not been reused (trimmed ranges stay readable until overwritten). */
   isOnDevice(lsn: Lsn): boolean;

@@ -9,7 +9,17 @@ import type { WalLocation } from "../../../../src/storage/wal/wal.ts";
 import { JournalingWalDevice } from "../../support/journaling-wal-device.ts";
 import { settle } from "../../support/manual-clock.ts";
 import { SeededRandom } from "../../support/seeded-random.ts";
-import { deviceBytes, entryOf, makePayload, openTestWal, plantHistory, type TestWal, TOPIC_A, TOPIC_B } from "./wal-harness.ts";
+import {
+  deviceBytes,
+  entryOf,
+  makePayload,
+  openTestWal,
+  plantHistory,
+  readRecovered,
+  type TestWal,
+  TOPIC_A,
+  TOPIC_B,
+} from "./wal-harness.ts";
 
 const SEEDS = 400;
 const LIVES = 4;
@@ -82,7 +92,7 @@ class Scenario {
     for (const [index, entry] of recovered.entries()) {
       const model = expected[index]!;
       expect([entry.stream, entry.baseOffset, entry.location.lsn as number]).toEqual([model.stream, model.baseOffset, model.lsn]);
-      expect(Buffer.compare(await wal.read(entry.location, entry), model.payload)).toBe(0);
+      expect(Buffer.compare(await readRecovered(wal, entry), model.payload)).toBe(0);
     }
     this.recoveredTotal += recovered.length;
     this.log = this.log.slice(0, below + recovered.length);

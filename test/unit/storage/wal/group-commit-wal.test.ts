@@ -257,27 +257,27 @@ describe("ring and reads", () => {
     }
     expect(offset).toBeGreaterThan(10);
     expect(wal.isOnDevice(location.lsn)).toBe(true);
-    expect(await wal.read(location, { stream: STREAM_B, term: 3, baseOffset: 0 })).toEqual(payload);
-    await expect(wal.read(location, { stream: STREAM_B, term: 4, baseOffset: 0 })).rejects.toMatchObject({ code: "wal-damaged" });
-    await expect(wal.read(location, { stream: STREAM_A, term: 3, baseOffset: 0 })).rejects.toMatchObject({ code: "wal-damaged" });
+    expect(await readRecovered(wal, { location, stream: STREAM_B, term: 3, baseOffset: 0 })).toEqual(payload);
+    await expect(readRecovered(wal, { location, stream: STREAM_B, term: 4, baseOffset: 0 })).rejects.toMatchObject({ code: "wal-damaged" });
+    await expect(readRecovered(wal, { location, stream: STREAM_A, term: 3, baseOffset: 0 })).rejects.toMatchObject({ code: "wal-damaged" });
   });
 
   test("a trimmed range stays readable until it is overwritten", async () => {
     const { wal, clock } = await openTestWal(new MemoryWalDevice(deviceBytes(64)));
     const payload = makePayload(1, 2_000);
     const location = appendOne(wal, entryOf(STREAM_A, 0, payload));
-    const who = { stream: STREAM_A, term: 3, baseOffset: 0 };
+    const who = { location, stream: STREAM_A, term: 3, baseOffset: 0 };
     let offset = 1;
     await clock.endTurn();
     wal.trimTo(await wal.cut().durable);
-    expect(await wal.read(location, who)).toEqual(payload);
+    expect(await readRecovered(wal, who)).toEqual(payload);
     while (wal.isOnDevice(location.lsn)) {
       appendOne(wal, entryOf(STREAM_A, offset, makePayload(offset, 3_000)));
       offset += 1;
       await clock.endTurn();
       wal.trimTo(await wal.cut().durable);
     }
-    await expect(wal.read(location, who)).rejects.toMatchObject({ code: "wal-range-gone" });
+    await expect(readRecovered(wal, who)).rejects.toMatchObject({ code: "wal-range-gone" });
   });
 
   test("a cut's position is where the next WAL goes on", async () => {

@@ -10,7 +10,7 @@ import { inspectWalDevice, NativeWalDevice, openNativeWalDevice } from "../../..
 import { canUseLoopDevices, LoopDevice, noLoopDevices } from "../../../support/loop-device.ts";
 import { TemporaryFolder } from "../../../support/temporary.ts";
 import { isRoot, testIf } from "../../../support/tools.ts";
-import { deviceBytes, entryOf, makePayload, openTestWal, type TestWal, TOPIC_A } from "./wal-harness.ts";
+import { deviceBytes, entryOf, makePayload, openTestWal, readRecovered, type TestWal, TOPIC_A } from "./wal-harness.ts";
 
 const addon = loadAddon();
 const mebibyte = 2 ** 20;
@@ -160,7 +160,7 @@ describe("a WAL on a real file", () => {
     const second = await open();
     expect(second.damage).toBeUndefined();
     expect(second.recovered.map((entry) => entry.baseOffset)).toEqual(Array.from({ length: count }, (_, offset) => offset));
-    for (const entry of second.recovered) expect(await second.wal.read(entry.location, entry)).toEqual(payloadOf(entry.baseOffset));
+    for (const entry of second.recovered) expect(await readRecovered(second.wal, entry)).toEqual(payloadOf(entry.baseOffset));
     await second.wal.close();
   });
 });

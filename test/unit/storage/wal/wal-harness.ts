@@ -2,15 +2,7 @@
 import type { Lsn, Reservation, StreamId, WalPosition } from "../../../../src/storage/types.ts";
 import { writeBothHeaders } from "../../../../src/storage/wal/header-store.ts";
 import { BLANK_POSITION, openWal } from "../../../../src/storage/wal/open-wal.ts";
-import type {
-  Crc32c,
-  OpenedWal,
-  OpenWalOptions,
-  RecoveredEntry,
-  Wal,
-  WalEntryInput,
-  WalLocation,
-} from "../../../../src/storage/wal/wal.ts";
+import type { Crc32c, OpenedWal, OpenWalOptions, PayloadPlace, Wal, WalEntryInput, WalLocation } from "../../../../src/storage/wal/wal.ts";
 import { WAL_BLOCK_BYTES, type WalDevice } from "../../../../src/storage/wal/wal-device.ts";
 import { COMMIT_HEADER_BYTES, DATA_START_BLOCK, deviceOffsetOf, sealCommit } from "../../../../src/storage/wal/wal-format.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
@@ -88,8 +80,14 @@ export function appendOne(wal: Wal, entry: WalEntryInput): WalLocation {
   return location;
 }
 
-export async function readRecovered(wal: Wal, entry: RecoveredEntry): Promise<Uint8Array> {
-  return wal.read(entry.location, entry);
+/** A copy of the one payload. */
+export async function readRecovered(wal: Wal, place: PayloadPlace): Promise<Uint8Array> {
+  let payload: Uint8Array | undefined;
+  await wal.readAll([place], (_, bytes) => {
+    payload = bytes.slice();
+  });
+  if (payload === undefined) throw new Error("a read that succeeded has given its payload");
+  return payload;
 }
 
 /** A device whose WAL has already come to `lsn`, with the commit before it in place: for laps and LSNs beyond 2^32. */
