@@ -4,17 +4,22 @@ import java.util.Map;
 import java.util.TreeMap;
 import kafka.server.KafkaConfig;
 import org.apache.kafka.common.config.ConfigDef;
+import org.apache.kafka.coordinator.group.GroupConfig;
+import org.apache.kafka.server.config.DynamicBrokerConfig;
 
 /**
- * Prints every broker configuration that Apache Kafka's published jars define, as JSON: the oracle for our settings.
+ * Prints every configuration of brokers, or of groups, that Apache Kafka's published jars define, as JSON: the oracle for our settings.
  *
- *   java -cp 'LIB/*' scripts/oracle/DumpBrokerConfig.java
+ *   java -cp 'LIB/*' scripts/oracle/DumpBrokerConfig.java broker|group
  *
- * One object a line: name, type, default (as Kafka writes it in properties; null when there is none), importance, validator, doc.
+ * One object a line: name, type, default (as Kafka writes it in properties; null when there is none), importance, validator, doc; of a broker's setting also
+ * how it may be changed at run time (updateMode), of a group's the broker's setting that gives the default (synonym, null when there is none).
  */
 public final class DumpBrokerConfig {
   public static void main(String[] args) {
-    ConfigDef definition = KafkaConfig.configDef();
+    boolean ofGroups = args.length > 0 && args[0].equals("group");
+    ConfigDef definition = ofGroups ? GroupConfig.CONFIG_DEF : KafkaConfig.configDef();
+    Map<String, String> updateModes = DynamicBrokerConfig.dynamicConfigUpdateModes();
     Map<String, String> lines = new TreeMap<>();
     for (ConfigDef.ConfigKey key : definition.configKeys().values()) {
       List<String> fields = new ArrayList<>();
@@ -26,6 +31,8 @@ public final class DumpBrokerConfig {
       fields.add("\"importance\":" + quote(key.importance.name().toLowerCase()));
       fields.add("\"validator\":" + (key.validator == null ? "null" : quote(key.validator.toString())));
       fields.add("\"doc\":" + (key.documentation == null ? "\"\"" : quote(key.documentation)));
+      if (ofGroups) fields.add("\"synonym\":" + GroupConfig.brokerSynonym(key.name).map(DumpBrokerConfig::quote).orElse("null"));
+      else fields.add("\"updateMode\":" + quote(updateModes.getOrDefault(key.name, "read-only")));
       lines.put(key.name, "{" + String.join(",", fields) + "}");
     }
     System.out.println("[\n" + String.join(",\n", lines.values()) + "\n]");

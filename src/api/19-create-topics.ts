@@ -19,9 +19,9 @@ import {
   newCreateTopicsResponse,
 } from "../protocol/messages/create-topics.ts";
 import { clampDeadline } from "./answers.ts";
+import { describeTopicConfigs } from "./config-answers.ts";
 import type { SerialHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
-import { describeTopicConfigs } from "./topic-config-answers.ts";
 import { type ApiError, outcomeError, planTopic, TIMED_OUT } from "./topic-creation.ts";
 import { CLUSTER_METADATA_TOPIC, findRepeated } from "./topic-names.ts";
 

@@ -1,17 +1,13 @@
 /**
- * DescribeConfigs (key 32), versions 1-4: topics, and this broker. Values, sources, synonyms, types and documentation as Kafka answers them.
+ * DescribeConfigs (key 32), versions 1-4: topics, this broker, what is set for all brokers, and groups. Values, sources, synonyms, types and documentation as Kafka
+ * answers them. A setting that this server binds when it starts is read-only. Passwords, and settings of unknown names, are answered as null.
  *
- * Every broker setting is read-only: there is nothing yet that changes one at run time. Passwords are answered as null.
- * Not done: loggers, client metrics, groups (INVALID_REQUEST), authorisation.
+ * Not done: loggers, client metrics (INVALID_REQUEST), authorisation.
  */
-import type { Setting } from "../config/setting.ts";
-import { SETTINGS } from "../config/settings.ts";
-import { getTopicSetting } from "../config/topic-settings.ts";
 import { ErrorCodes, errorInfo } from "../protocol/error-codes.ts";
 import {
   type DescribeConfigsRequest,
   type DescribeConfigsResource,
-  type DescribeConfigsResourceResult,
   type DescribeConfigsResponse,
   type DescribeConfigsResult,
   describeConfigsApi,
@@ -20,14 +16,18 @@ import {
   newDescribeConfigsResult,
   newDescribeConfigsSynonym,
 } from "../protocol/messages/describe-configs.ts";
+import { invalidRequest, ResourceType } from "./config-alteration.ts";
+import {
+  type ConfigFields,
+  describeBrokerConfigs,
+  describeClusterConfigs,
+  describeGroupConfigs,
+  describeTopicConfigs,
+} from "./config-answers.ts";
 import type { SerialHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
-import { CONFIG_TYPES, ConfigSource, describeBrokerSynonyms, describeTopicConfigs, type SynonymFields } from "./topic-config-answers.ts";
 import type { ApiError } from "./topic-creation.ts";
 import { findTopicNameError } from "./topic-names.ts";
-
-const TOPIC_RESOURCE = 2;
-const BROKER_RESOURCE = 4;
 
 interface Options {
   readonly withSynonyms: boolean;
@@ -52,80 +52,66 @@ export class DescribeConfigsHandler implements SerialHandler<DescribeConfigsRequ
 
   #describe(resource: DescribeConfigsResource, options: Options): DescribeConfigsResult {
     const { resourceType, resourceName } = resource;
-    const configs = this.#list(resource, options);
+    const configs = this.#list(resource);
     if (!Array.isArray(configs)) {
       return newDescribeConfigsResult({ resourceType, resourceName, errorCode: configs.code, errorMessage: configs.message });
     }
     const wanted = resource.configurationKeys;
     const keys = wanted === null || wanted.length === 0 ? undefined : new Set(wanted);
     const selected = keys === undefined ? configs : configs.filter((config) => keys.has(config.name));
-    return newDescribeConfigsResult({ resourceType, resourceName, errorMessage: "", configs: selected });
+    return newDescribeConfigsResult({
+      resourceType,
+      resourceName,
+      errorMessage: "",
+      configs: selected.map((one) => describe(one, options)),
+    });
   }
 
-  #list(resource: DescribeConfigsResource, options: Options): DescribeConfigsResourceResult[] | ApiError {
-    switch (resource.resourceType) {
-      case TOPIC_RESOURCE:
-        return this.#listTopic(resource.resourceName, options);
-      case BROKER_RESOURCE:
-        return this.#listBroker(resource.resourceName, options);
+  #list({ resourceType, resourceName }: DescribeConfigsResource): ConfigFields[] | ApiError {
+    const { config, metadata } = this.#services;
+    switch (resourceType) {
+      case ResourceType.TOPIC:
+        return this.#listTopic(resourceName);
+      case ResourceType.BROKER:
+        return this.#listBroker(resourceName);
+      case ResourceType.GROUP:
+        if (resourceName === "") return invalidRequest("Group name must not be empty");
+        return describeGroupConfigs(config, metadata.image.getConfigs(resourceType, resourceName));
       default:
         return { code: ErrorCodes.INVALID_REQUEST, message: errorInfo(ErrorCodes.INVALID_REQUEST)?.message ?? null };
     }
   }
 
-  #listTopic(name: string, options: Options): DescribeConfigsResourceResult[] | ApiError {
+  #listTopic(name: string): ConfigFields[] | ApiError {
     const { metadata, config } = this.#services;
     const nameError = findTopicNameError(name);
     if (nameError !== undefined) return { code: ErrorCodes.INVALID_TOPIC_EXCEPTION, message: nameError };
     const topic = metadata.image.getTopic(name);
     if (topic === undefined) return { code: ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION, message: "" };
-    return describeTopicConfigs(config, topic.configs).map((one) => {
-      const setting = getTopicSetting(one.name);
-      return newDescribeConfigsResourceResult({
-        name: one.name,
-        value: one.value,
-        readOnly: false,
-        configSource: one.source,
-        isSensitive: false,
-        synonyms: options.withSynonyms ? one.synonyms.map(describeSynonym) : [],
-        configType: setting === undefined ? 0 : CONFIG_TYPES[setting.type],
-        documentation: options.withDocumentation ? (setting?.doc ?? null) : null,
-      });
-    });
+    return describeTopicConfigs(config, topic.configs);
   }
 
-  #listBroker(name: string, options: Options): DescribeConfigsResourceResult[] | ApiError {
-    const { config } = this.#services;
-    // The cluster-wide dynamic defaults: there are none.
-    if (name === "") return [];
-    if (!/^-?\d+$/.test(name)) return { code: ErrorCodes.INVALID_REQUEST, message: `Broker id must be an integer, but it is: ${name}` };
-    if (Number(name) !== config.nodeId) {
-      const message = `Unexpected broker id, expected ${config.nodeId} or empty string, but received ${name}`;
-      return { code: ErrorCodes.INVALID_REQUEST, message };
-    }
-    const settings = [...SETTINGS.values()].filter((setting) => !setting.isInternal);
-    return settings.sort((a, b) => (a.name < b.name ? -1 : 1)).map((setting) => this.#describeBrokerSetting(setting, options));
-  }
-
-  #describeBrokerSetting(setting: Setting, options: Options): DescribeConfigsResourceResult {
-    const { config } = this.#services;
-    const isSensitive = setting.type === "password";
-    const synonyms = describeBrokerSynonyms(config, [setting.name]);
-    const isSet = config.isSet(setting.name);
-    const hide = (synonym: SynonymFields): SynonymFields => (isSensitive ? { ...synonym, value: null } : synonym);
-    return newDescribeConfigsResourceResult({
-      name: setting.name,
-      value: isSensitive || (!isSet && setting.default === null) ? null : config.get(setting.name),
-      readOnly: true,
-      configSource: isSet ? ConfigSource.STATIC_BROKER : ConfigSource.DEFAULT,
-      isSensitive,
-      synonyms: options.withSynonyms ? synonyms.map((synonym) => describeSynonym(hide(synonym))) : [],
-      configType: CONFIG_TYPES[setting.type],
-      documentation: options.withDocumentation ? setting.doc : null,
-    });
+  #listBroker(name: string): ConfigFields[] | ApiError {
+    const { config, metadata } = this.#services;
+    const set = metadata.image.getConfigs(ResourceType.BROKER, name);
+    if (name === "") return describeClusterConfigs(config, set);
+    if (!/^-?\d+$/.test(name)) return invalidRequest(`Broker id must be an integer, but it is: ${name}`);
+    if (Number(name) === config.nodeId) return describeBrokerConfigs(config, set);
+    return invalidRequest(`Unexpected broker id, expected ${config.nodeId} or empty string, but received ${name}`);
   }
 }
 
-function describeSynonym({ name, value, source }: SynonymFields) {
-  return newDescribeConfigsSynonym({ name, value, source });
+function describe(fields: ConfigFields, options: Options) {
+  return newDescribeConfigsResourceResult({
+    name: fields.name,
+    value: fields.value,
+    readOnly: fields.isReadOnly,
+    configSource: fields.source,
+    isSensitive: fields.isSensitive,
+    synonyms: options.withSynonyms
+      ? fields.synonyms.map(({ name, value, source }) => newDescribeConfigsSynonym({ name, value, source }))
+      : [],
+    configType: fields.type,
+    documentation: options.withDocumentation ? fields.doc : null,
+  });
 }

@@ -24,13 +24,16 @@ import { EndTxnHandler } from "./26-end-txn.ts";
 import { WriteTxnMarkersHandler } from "./27-write-txn-markers.ts";
 import { TxnOffsetCommitHandler } from "./28-txn-offset-commit.ts";
 import { DescribeConfigsHandler } from "./32-describe-configs.ts";
+import { AlterConfigsHandler } from "./33-alter-configs.ts";
 import { CreatePartitionsHandler } from "./37-create-partitions.ts";
 import { DeleteGroupsHandler } from "./42-delete-groups.ts";
+import { IncrementalAlterConfigsHandler } from "./44-incremental-alter-configs.ts";
 import { OffsetDeleteHandler } from "./47-offset-delete.ts";
 import { DescribeClusterHandler } from "./60-describe-cluster.ts";
 import { DescribeProducersHandler } from "./61-describe-producers.ts";
 import { DescribeTransactionsHandler } from "./65-describe-transactions.ts";
 import { ListTransactionsHandler } from "./66-list-transactions.ts";
+import { ListConfigResourcesHandler } from "./74-list-config-resources.ts";
 import { DescribeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
 import type { ApiHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
@@ -61,13 +64,16 @@ export function createApiHandlers(services: ApiServices): readonly ApiHandler[] 
     new WriteTxnMarkersHandler(services),
     new TxnOffsetCommitHandler(services),
     new DescribeConfigsHandler(services),
+    new AlterConfigsHandler(services),
     new CreatePartitionsHandler(services),
     new DeleteGroupsHandler(services),
+    new IncrementalAlterConfigsHandler(services),
     new OffsetDeleteHandler(services),
     new DescribeClusterHandler(services),
     new DescribeProducersHandler(services),
     new DescribeTransactionsHandler(services),
     new ListTransactionsHandler(services),
+    new ListConfigResourcesHandler(services),
     new DescribeTopicPartitionsHandler(services),
   ];
   handlers.push(new ApiVersionsHandler(services, handlers));

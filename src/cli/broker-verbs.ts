@@ -185,7 +185,11 @@ Examples:
 const CONFIG_EXAMPLES = `
 Examples:
   weir config describe topic orders             what is not the default
-  weir config describe broker 1 --all`;
+  weir config describe broker 1 --all
+  weir config set topic orders retention.ms=86400000 cleanup.policy=delete
+  weir config unset topic orders retention.ms   back to the default
+  weir config set broker all log.retention.ms=86400000
+  weir config set group billing consumer.session.timeout.ms=50000`;
 
 function addGroupVerbs(program: Command, finish: Finish): void {
   const run = makeRunner(finish);
@@ -203,14 +207,30 @@ function addGroupVerbs(program: Command, finish: Finish): void {
   );
 }
 
-function addClusterVerbs(program: Command, finish: Finish): void {
+function addConfigVerbs(program: Command, finish: Finish): void {
   const run = makeRunner(finish);
-  const config = program.command("config").description("configurations of topics and brokers").addHelpText("after", CONFIG_EXAMPLES);
-  withBrokerOptions(config.command("describe <kind> <name>").description("kind is topic or broker"))
+  const config = program
+    .command("config")
+    .description("configurations of topics, brokers and groups")
+    .addHelpText("after", CONFIG_EXAMPLES);
+  withBrokerOptions(config.command("describe <kind> <name>").description("kind is topic, broker or group; broker all: what is set for all"))
     .option("--all", "defaults too", false)
     .action((kind: string, name: string, flags: BrokerFlags & { readonly all: boolean }) =>
-      run(flags, async (session) => (await import("./cluster-command.ts")).describeConfig(session, kind, name, flags.all)),
+      run(flags, async (session) => (await import("./config-command.ts")).describeConfig(session, kind, name, flags.all)),
     );
+  withBrokerOptions(
+    config.command("set <kind> <name> <settings...>").description("KEY=VALUE each; holds at once, without a restart"),
+  ).action((kind: string, name: string, settings: readonly string[], flags: BrokerFlags) =>
+    run(flags, async (session) => (await import("./config-command.ts")).setConfigs(session, kind, name, settings)),
+  );
+  withBrokerOptions(config.command("unset <kind> <name> <keys...>").description("back to the default")).action(
+    (kind: string, name: string, keys: readonly string[], flags: BrokerFlags) =>
+      run(flags, async (session) => (await import("./config-command.ts")).unsetConfigs(session, kind, name, keys)),
+  );
+}
+
+function addClusterVerbs(program: Command, finish: Finish): void {
+  const run = makeRunner(finish);
   withBrokerOptions(program.command("cluster").description("id, brokers, controller, features")).action((flags: BrokerFlags) =>
     run(flags, async (session) => (await import("./cluster-command.ts")).describeCluster(session)),
   );
@@ -222,5 +242,6 @@ export function addBrokerVerbs(program: Command, finish: Finish): void {
   addProduceVerb(program, finish);
   addConsumeVerb(program, finish);
   addGroupVerbs(program, finish);
+  addConfigVerbs(program, finish);
   addClusterVerbs(program, finish);
 }

@@ -14,6 +14,7 @@ import { createApiHandlers } from "../api/registry.ts";
 import type { ApiServices } from "../api/services.ts";
 import { Trouble } from "../base/trouble.ts";
 import type { Config, ListenerConfig } from "../config/config.ts";
+import { LiveConfig } from "../config/live-config.ts";
 import type { HttpServer } from "../console/http-server.ts";
 import type { BrokerMetadata } from "../controller/broker-metadata.ts";
 import { type OpenClusterOptions, type OpenedCluster, openClusterMetadata } from "../controller/open-cluster-metadata.ts";
@@ -54,9 +55,12 @@ export { Broker } from "./broker.ts";
 /** A commit holds the largest batch; bounded again by ring and device. */
 const MAX_COMMIT_BYTES = 4 * 1024 * 1024;
 const BATCH_MARGIN_BYTES = 64 * 1024;
+/** ConfigResource.Type. */
+const BROKER_RESOURCE = 4;
 
 /** Rejects with a Trouble; then nothing stays open. `startedMs`: when the start began, by the monotonic clock; what `broker.started` counts from. */
-export async function buildBroker(config: Config, world: World, startedMs = world.clock.monotonicMs()): Promise<Broker> {
+export async function buildBroker(startConfig: Config, world: World, startedMs = world.clock.monotonicMs()): Promise<Broker> {
+  const config = new LiveConfig(startConfig);
   const undo = new Undo();
   const patience = new StorePatience(world.clock, world.random, world.logger);
   let started: Broker | undefined;
@@ -88,6 +92,7 @@ export async function buildBroker(config: Config, world: World, startedMs = worl
     const wasKnown = cluster.image.getWal(header.walId) !== undefined;
     const metadata = await cluster.register({ walId: header.walId, rack: config.rack, listeners: advertised });
     undo.push(() => metadata.close());
+    followConfigs(config, metadata);
     const opened = await openBrokerWal({ config, world, device, metadata, wasKnown });
     deviceUndo.forget();
     undo.push(() => opened.wal.close());
@@ -218,6 +223,14 @@ function withRealPorts(config: Config, opened: readonly ListenerConfig[]): reado
     const real = opened.find((candidate) => candidate.name === listener.name);
     return listener.port === 0 && real !== undefined ? { ...listener, port: real.port } : listener;
   });
+}
+
+/** What clients set at run time for brokers is in force from here on. */
+function followConfigs(config: LiveConfig, metadata: BrokerMetadata): void {
+  const follow = (): void =>
+    config.follow(metadata.image.getConfigs(BROKER_RESOURCE, ""), metadata.image.getConfigs(BROKER_RESOURCE, String(config.nodeId)));
+  follow();
+  metadata.onChange(follow);
 }
 
 interface WalStep {

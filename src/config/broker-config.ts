@@ -1,4 +1,4 @@
-/** The body of Config: all settings with defaults, and the typed view of those that the rooms act on. Immutable. */
+/** What a broker starts with: all settings with defaults, and the typed view of those that the rooms act on. Immutable; `live-config.ts` lies above it. */
 import { assert } from "../base/assert.ts";
 import type { Config, ListenerConfig, ObjectStoreConfig, WalConfig } from "./config.ts";
 import { parseHttpListener, parseListeners } from "./listeners.ts";
@@ -27,7 +27,10 @@ export function deriveMemoryDefaults(limitBytes: number): Readonly<Record<string
   };
 }
 
+const NOTHING_DYNAMIC = { own: undefined, forAll: undefined } as const;
+
 export class BrokerConfig implements Config {
+  readonly revision = 0;
   readonly nodeId: number;
   readonly rack: string | undefined;
   readonly listeners: readonly ListenerConfig[];
@@ -127,6 +130,14 @@ export class BrokerConfig implements Config {
 
   isSet(name: string): boolean {
     return this.values.has(name);
+  }
+
+  getDynamic(): typeof NOTHING_DYNAMIC {
+    return NOTHING_DYNAMIC;
+  }
+
+  getStatic(name: string): string | undefined {
+    return this.values.get(name)?.value;
   }
 
   /** "default", or the file's line, the environment variable or the option that set it. */

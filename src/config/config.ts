@@ -31,8 +31,14 @@ export interface Config {
   getNumber(name: string): number;
   getBoolean(name: string): boolean;
   getList(name: string): readonly string[];
-  /** True when file, environment or override set it. */
+  /** True when file, environment, override or a client set it. */
   isSet(name: string): boolean;
+  /** Rises with every change at run time: what was parsed from an older one is stale. */
+  readonly revision: number;
+  /** What clients have set at run time, for this broker and for all. */
+  getDynamic(name: string): { readonly own: string | undefined; readonly forAll: string | undefined };
+  /** What file, environment or override set. */
+  getStatic(name: string): string | undefined;
 
   readonly nodeId: number;
   readonly rack: string | undefined;

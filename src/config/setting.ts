@@ -11,7 +11,8 @@ export interface SettingLimits {
   readonly ignoreCase?: boolean;
 }
 
-export interface KafkaSetting {
+/** What every setting of Kafka has, of a broker or of a group. */
+interface KafkaDefinition {
   readonly name: string;
   readonly type: SettingType;
   /** As one would write it in a properties file; null: none. */
@@ -21,6 +22,19 @@ export interface KafkaSetting {
   readonly limits: SettingLimits;
   /** Kafka's own text, may hold HTML. */
   readonly doc: string;
+}
+
+/** How a broker's setting may be changed at run time: not at all, for one broker only, or for one and for all (DynamicBrokerConfig, KIP-226). */
+export type UpdateMode = "read-only" | "per-broker" | "cluster-wide";
+
+export interface KafkaSetting extends KafkaDefinition {
+  readonly updateMode: UpdateMode;
+}
+
+/** A setting of groups: ConfigResource.Type GROUP. */
+export interface GroupSetting extends KafkaDefinition {
+  /** The broker's setting that gives the default; null: there is none. */
+  readonly synonym: string | null;
 }
 
 /**

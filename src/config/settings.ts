@@ -141,6 +141,7 @@ const ours = (
   limits,
   doc: note,
   origin: "weir",
+  updateMode: "read-only",
   meaning: "used",
   note,
 });

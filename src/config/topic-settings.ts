@@ -9,13 +9,13 @@ import {
   atLeast,
   between,
   betweenOr,
+  findValueError,
   listOf,
   oneOf,
-  parseSetting,
   type SettingCheck,
   type TopicSettingType,
   throttledReplicas,
-} from "./topic-setting-checks.ts";
+} from "./setting-checks.ts";
 
 export type TopicSynonym = string | { readonly name: string; readonly unit: "hours" | "minutes" };
 
@@ -365,12 +365,8 @@ export function findTopicConfigError(config: Config, configs: ReadonlyMap<string
   for (const [name, text] of configs) {
     const setting = BY_NAME.get(name);
     if (setting === undefined) continue;
-    const parsed = parseSetting(setting.type, text);
-    if (!parsed.ok) return `Invalid value ${text} for configuration ${name}: ${parsed.message}`;
-    const found = setting.check?.(parsed.value, name);
-    if (found === undefined) continue;
-    const { shown, complaint } = typeof found === "string" ? { shown: showParsed(parsed.value), complaint: found } : found;
-    return `Invalid value ${shown} for configuration ${name}: ${complaint}`;
+    const error = findValueError(setting.type, name, text, setting.check);
+    if (error !== undefined) return error;
   }
   const minLag = BigInt(getEffectiveTopicSetting(config, configs, "min.compaction.lag.ms"));
   const maxLag = BigInt(getEffectiveTopicSetting(config, configs, "max.compaction.lag.ms"));
@@ -379,8 +375,4 @@ export function findTopicConfigError(config: Config, configs: ReadonlyMap<string
     return "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.";
   }
   return undefined;
-}
-
-function showParsed(value: unknown): string {
-  return Array.isArray(value) ? `[${value.join(", ")}]` : String(value);
 }

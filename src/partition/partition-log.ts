@@ -70,7 +70,7 @@ export interface PartitionLogOptions {
   /** Default CHECKPOINT_BATCHES. */
   readonly checkpointBatches?: number | undefined;
   /** `transaction.partition.verification.enable`; default true. */
-  readonly isVerificationEnabled?: boolean;
+  readonly isVerificationEnabled?: () => boolean;
   /** What the topic stamps markers with; default: the time given. */
   readonly isLogAppendTime?: () => boolean;
 }
@@ -84,7 +84,7 @@ export class PartitionLog implements CheckpointSource, MarkerLog {
 
   readonly #crc32c: Crc32c;
   readonly #checkpointBatches: number;
-  readonly #isVerificationEnabled: boolean;
+  readonly #isVerificationEnabled: () => boolean;
   readonly #isLogAppendTime: () => boolean;
   readonly #producers = new ProducerState();
   readonly #transactions = new TransactionState();
@@ -111,7 +111,7 @@ export class PartitionLog implements CheckpointSource, MarkerLog {
     this.#logStartOffset = options.logStartOffset;
     this.#crc32c = options.crc32c;
     this.#checkpointBatches = options.checkpointBatches ?? CHECKPOINT_BATCHES;
-    this.#isVerificationEnabled = options.isVerificationEnabled ?? true;
+    this.#isVerificationEnabled = options.isVerificationEnabled ?? (() => true);
     this.#isLogAppendTime = options.isLogAppendTime ?? (() => false);
   }
 
@@ -216,7 +216,7 @@ export class PartitionLog implements CheckpointSource, MarkerLog {
     if (!this.#isServing) return NOT_OWNER;
     const { producerId } = batch;
     if (producerId >= 0) {
-      const verdict = this.#producers.check(batch, guard, this.#verifications.get(producerId), this.#isVerificationEnabled);
+      const verdict = this.#producers.check(batch, guard, this.#verifications.get(producerId), this.#isVerificationEnabled());
       if (verdict.kind !== "next") return verdict;
     }
     const baseOffset = this.stream.nextOffset;

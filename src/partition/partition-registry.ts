@@ -46,7 +46,6 @@ export class PartitionRegistry {
   readonly #byStream = new Map<Stream, PartitionLog>();
   readonly #opening = new Map<string, Promise<Lookup>>();
   readonly #topicRules: TopicRulesCache;
-  readonly #isVerificationEnabled: boolean;
   #expiryTimer: TimerHandle | undefined;
   #openCount = 0;
   #isClosed = false;
@@ -54,7 +53,6 @@ export class PartitionRegistry {
   constructor(options: PartitionRegistryOptions) {
     this.#options = options;
     this.#topicRules = new TopicRulesCache(options.config);
-    this.#isVerificationEnabled = options.config.getBoolean("transaction.partition.verification.enable");
     options.metadata.onChange((topicIds) => this.#onMetadataChange(topicIds));
     options.storage.onReleased((streams) => {
       for (const stream of streams) this.#byStream.get(stream)?.onReleased();
@@ -135,7 +133,7 @@ export class PartitionRegistry {
       logStartOffset,
       crc32c,
       checkpointBatches,
-      isVerificationEnabled: this.#isVerificationEnabled,
+      isVerificationEnabled: () => this.#options.config.getBoolean("transaction.partition.verification.enable"),
       isLogAppendTime: () => this.#isLogAppendTime(topicId),
     });
     const stream = storage.openStream(id, { term, committedEndOffset, logStartOffset, checkpointSource: log });

@@ -1,4 +1,4 @@
-/** A topic's settings as appends and reads need them: parsed once per topic view, since views are replaced when they change. */
+/** A topic's settings as appends and reads need them: parsed once per topic view and revision of the broker's own settings. */
 import type { Config } from "../config/config.ts";
 import { getEffectiveTopicSetting } from "../config/topic-settings.ts";
 import type { TopicView } from "../metadata/cluster-metadata.ts";
@@ -31,13 +31,19 @@ function parseTarget(get: (name: string) => string): Pick<BatchRules, "targetCod
 
 export class TopicRulesCache {
   readonly #config: Config;
-  readonly #byView = new WeakMap<TopicView, TopicRules>();
+  #byView = new WeakMap<TopicView, TopicRules>();
+  #revision: number;
 
   constructor(config: Config) {
     this.#config = config;
+    this.#revision = config.revision;
   }
 
   get(topic: TopicView): TopicRules {
+    if (this.#config.revision !== this.#revision) {
+      this.#byView = new WeakMap();
+      this.#revision = this.#config.revision;
+    }
     const known = this.#byView.get(topic);
     if (known !== undefined) return known;
     const rules = this.#parse(topic.configs);

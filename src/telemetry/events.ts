@@ -6,6 +6,8 @@ export const EVENTS = {
   "broker.fenced": "Another broker has taken over; this one releases nothing more and exits with code 70.",
   "broker.crashed": "A bug: an assertion failed or something unexpected was thrown; the process ends.",
   "config.warning": "A known setting that has no meaning here was set.",
+  "config.altered": "Settings of a topic, a broker or a group were changed at run time.",
+  "config.alter-failed": "Settings could not be changed: the metadata log was not to be reached in time.",
   "server.accept-paused": "No descriptors (or connections, by max.connections) are left: new connections wait in the backlog.",
   "server.accept-resumed": "New connections are accepted again.",
   "connection.closed-by-broker": "A connection was closed because of what its client did; the reason names client, API and version.",

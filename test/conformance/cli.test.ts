@@ -48,6 +48,13 @@ describe("weir's verbs", () => {
       expect(topic.partitions).toHaveLength(3);
       expect(topic.partitions[0]).toMatchObject({ partition: 0, leaderId: 1, replicas: [1], isr: [1], startOffset: 0, endOffset: 0 });
       expect(await mustRun(["config", "describe", "topic", "life"])).toMatch(/retention\.ms +60000 +topic/);
+      expect(await mustRun(["config", "set", "topic", "life", "retention.ms=70000", "segment.ms=60000"])).toContain("retention.ms = 70000");
+      expect(await mustRun(["config", "unset", "topic", "life", "segment.ms"])).toBe("topic life: segment.ms is back to its default\n");
+      expect(await mustRun(["config", "describe", "topic", "life"])).toMatch(/retention\.ms +70000 +topic/);
+      expect(await mustRun(["config", "set", "broker", "all", "log.retention.ms=80000"])).toContain("broker all");
+      expect(await mustRun(["config", "describe", "broker", "all"])).toMatch(/log\.retention\.ms +80000 +dynamic default/);
+      expect(await mustRun(["config", "set", "group", "life", "consumer.session.timeout.ms=50000"])).toContain("50000");
+      expect(await mustRun(["config", "describe", "group", "life"])).toMatch(/consumer\.session\.timeout\.ms +50000 +group/);
       expect(await mustRun(["topic", "delete", "life"])).toBe("deleted topic life\n");
       expect(await mustRun(["topic", "list"])).not.toContain("life");
     },
@@ -157,6 +164,7 @@ describe("weir's verbs", () => {
         [["consume", "nothing", "--from", "yesterday"], 2, "(usage)"],
         [["produce", "x", "--acks", "2"], 2, "(usage)"],
         [["config", "describe", "planet", "earth"], 2, "(usage)"],
+        [["config", "set", "topic", "missing", "retention.ms"], 2, "(usage)"],
         [["completion", "tcsh"], 2, "(usage)"],
       ];
       const results = await Promise.all(cases.map(([args]) => (args[0] === "completion" ? runAlone(args) : run(args))));

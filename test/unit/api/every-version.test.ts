@@ -5,6 +5,11 @@ import {
   newAddPartitionsToTxnTopic,
   newAddPartitionsToTxnTransaction,
 } from "../../../src/protocol/messages/add-partitions-to-txn.ts";
+import {
+  newAlterConfigsRequest,
+  newAlterConfigsResource as newReplacedResource,
+  newAlterableConfig as newReplacingConfig,
+} from "../../../src/protocol/messages/alter-configs.ts";
 import { newApiVersionsRequest } from "../../../src/protocol/messages/api-versions.ts";
 import { newCreatePartitionsRequest, newCreatePartitionsTopic } from "../../../src/protocol/messages/create-partitions.ts";
 import { newCreatableTopic, newCreateTopicsRequest } from "../../../src/protocol/messages/create-topics.ts";
@@ -28,9 +33,15 @@ import { newEndTxnRequest } from "../../../src/protocol/messages/end-txn.ts";
 import { newFetchPartition, newFetchRequest, newFetchTopic } from "../../../src/protocol/messages/fetch.ts";
 import { newFindCoordinatorRequest } from "../../../src/protocol/messages/find-coordinator.ts";
 import { newHeartbeatRequest } from "../../../src/protocol/messages/heartbeat.ts";
+import {
+  newAlterableConfig,
+  newAlterConfigsResource,
+  newIncrementalAlterConfigsRequest,
+} from "../../../src/protocol/messages/incremental-alter-configs.ts";
 import { newInitProducerIdRequest } from "../../../src/protocol/messages/init-producer-id.ts";
 import { newJoinGroupRequest, newJoinGroupRequestProtocol } from "../../../src/protocol/messages/join-group.ts";
 import { newLeaveGroupRequest, newMemberIdentity } from "../../../src/protocol/messages/leave-group.ts";
+import { newListConfigResourcesRequest } from "../../../src/protocol/messages/list-config-resources.ts";
 import { newListGroupsRequest } from "../../../src/protocol/messages/list-groups.ts";
 import { newListOffsetsPartition, newListOffsetsRequest, newListOffsetsTopic } from "../../../src/protocol/messages/list-offsets.ts";
 import { newListTransactionsRequest } from "../../../src/protocol/messages/list-transactions.ts";
@@ -211,6 +222,16 @@ const REQUESTS: ReadonlyMap<number, Make> = new Map<number, Make>([
       }),
   ],
   [
+    33,
+    (_version, resourceName) =>
+      newAlterConfigsRequest({
+        resources: [
+          newReplacedResource({ resourceType: 2, resourceName, configs: [newReplacingConfig({ name: "retention.ms", value: "1" })] }),
+          newReplacedResource({ resourceType: 4, resourceName: "?" }),
+        ],
+      }),
+  ],
+  [
     37,
     (version, name) =>
       newCreatePartitionsRequest({
@@ -221,6 +242,16 @@ const REQUESTS: ReadonlyMap<number, Make> = new Map<number, Make>([
       }),
   ],
   [42, () => newDeleteGroupsRequest({ groupsNames: ["g", ""] })],
+  [
+    44,
+    (_version, resourceName) =>
+      newIncrementalAlterConfigsRequest({
+        resources: [
+          newAlterConfigsResource({ resourceType: 2, resourceName, configs: [newAlterableConfig({ name: "retention.ms", value: "1" })] }),
+          newAlterConfigsResource({ resourceType: 4, resourceName: "?" }),
+        ],
+      }),
+  ],
   [
     47,
     (_version, name) =>
@@ -270,6 +301,7 @@ const REQUESTS: ReadonlyMap<number, Make> = new Map<number, Make>([
   [65, () => newDescribeTransactionsRequest({ transactionalIds: ["x", ""] })],
   [66, () => newListTransactionsRequest({ stateFilters: ["Ongoing", "no such state"], producerIdFilters: [5n] })],
   [61, (_version, name) => newDescribeProducersRequest({ topics: [newDescribeProducersTopic({ name, partitionIndexes: [0, 9] })] })],
+  [74, (version) => newListConfigResourcesRequest({ resourceTypes: version === 0 ? [] : [2, 4, 32] })],
   [75, (_version, name) => newDescribeTopicPartitionsRequest({ topics: [newTopicRequest({ name }), newTopicRequest({ name: "??" })] })],
 ]);
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { dumpBrokerConfig, limitsOf, render } from "../../../scripts/generate-kafka-settings.ts";
+import { dumpConfig, limitsOf, renderBrokerSettings, renderGroupSettings } from "../../../scripts/generate-kafka-settings.ts";
 import { KAFKA_SETTINGS } from "../../../src/config/kafka-settings.ts";
 import { KAFKA_MEANINGS, SETTINGS, WEIR_SETTINGS } from "../../../src/config/settings.ts";
 import { describeExpected, normaliseValue } from "../../../src/config/values.ts";
@@ -23,9 +23,11 @@ describe("Kafka's settings", () => {
   test.skipIf(oracleMissing !== undefined)(
     `names, types, defaults, limits and texts are those of ConfigDef${oracleMissing === undefined ? "" : ` (skipped: ${oracleMissing})`}`,
     async () => {
-      const dumped = dumpBrokerConfig(library ?? "");
+      const dumped = dumpConfig(library ?? "", "broker");
       expect(dumped.length).toBe(KAFKA_SETTINGS.length);
-      expect(await Bun.file(join(import.meta.dir, "../../../src/config/kafka-settings.ts")).text()).toBe(render(dumped));
+      expect(await Bun.file(join(import.meta.dir, "../../../src/config/kafka-settings.ts")).text()).toBe(renderBrokerSettings(dumped));
+      const groups = dumpConfig(library ?? "", "group");
+      expect(await Bun.file(join(import.meta.dir, "../../../src/config/kafka-group-settings.ts")).text()).toBe(renderGroupSettings(groups));
       // Every default is Kafka's unless it is marked.
       for (const { name, default: kafkaDefault } of dumped) {
         const setting = SETTINGS.get(name);

@@ -1,8 +1,9 @@
 /**
- * How one topic setting is parsed and checked, in the words of Kafka's ConfigDef. Used by `topic-settings.ts`, which holds the table.
+ * How one setting that a client sends is parsed and checked, in the words of Kafka's ConfigDef: used by `topic-settings.ts` and `setting-errors.ts`.
  * A check answers the second half of Kafka's message ("Value must be at least 1") or undefined when the value is fine.
  */
 export type TopicSettingType = "boolean" | "string" | "int" | "long" | "double" | "list";
+export type SettingValueType = TopicSettingType | "short";
 
 /** `value` is parsed: a boolean, a string, a number, a bigint (type long) or a list of strings. */
 export type ParsedSetting = boolean | string | number | bigint | readonly string[];
@@ -24,7 +25,7 @@ function parseInteger(text: string, min: bigint, max: bigint): bigint | undefine
 }
 
 /** As ConfigDef.parseType: surrounding blanks do not count; numbers are those of Java's parsers. */
-export function parseSetting(type: TopicSettingType, text: string): ParseOutcome {
+export function parseSetting(type: SettingValueType, text: string): ParseOutcome {
   const trimmed = text.trim();
   switch (type) {
     case "boolean": {
@@ -34,6 +35,10 @@ export function parseSetting(type: TopicSettingType, text: string): ParseOutcome
     }
     case "string":
       return { ok: true, value: trimmed };
+    case "short": {
+      const value = parseInteger(trimmed, -(2n ** 15n), 2n ** 15n - 1n);
+      return value === undefined ? { ok: false, message: "Not a number of type SHORT" } : { ok: true, value: Number(value) };
+    }
     case "int": {
       const value = parseInteger(trimmed, -(2n ** 31n), 2n ** 31n - 1n);
       return value === undefined ? { ok: false, message: "Not a number of type INT" } : { ok: true, value: Number(value) };
@@ -49,6 +54,20 @@ export function parseSetting(type: TopicSettingType, text: string): ParseOutcome
     case "list":
       return { ok: true, value: trimmed === "" ? [] : trimmed.split(/\s*,\s*/) };
   }
+}
+
+/** Kafka's message when the text is no value of this type, or not one that `check` takes. */
+export function findValueError(type: SettingValueType, name: string, text: string, check: SettingCheck | undefined): string | undefined {
+  const parsed = parseSetting(type, text);
+  if (!parsed.ok) return `Invalid value ${text} for configuration ${name}: ${parsed.message}`;
+  const found = check?.(parsed.value, name);
+  if (found === undefined) return undefined;
+  const { shown, complaint } = typeof found === "string" ? { shown: showParsed(parsed.value), complaint: found } : found;
+  return `Invalid value ${shown} for configuration ${name}: ${complaint}`;
+}
+
+function showParsed(value: ParsedSetting): string {
+  return Array.isArray(value) ? `[${value.join(", ")}]` : String(value);
 }
 
 export function atLeast(min: number): SettingCheck {

@@ -1,0 +1,153 @@
+/**
+ * The common part of AlterConfigs and IncrementalAlterConfigs: what a client asks of one resource becomes a change of the metadata log, or Kafka's error. The checks
+ * and their words are those of ConfigAdminManager (brokers), ConfigurationControlManager and ControllerConfigurationValidator.
+ *
+ * A resource is changed as a whole or not at all. Each key is changed from the value that was seen; when somebody else was quicker, the request is planned anew.
+ */
+import { Trouble } from "../base/trouble.ts";
+import { findBrokerConfigError, findGroupConfigError } from "../config/setting-errors.ts";
+import { SETTINGS } from "../config/settings.ts";
+import { findTopicConfigError, getBrokerDefault, getTopicSetting } from "../config/topic-settings.ts";
+import type { ConfigChange } from "../metadata/cluster-metadata.ts";
+import { ErrorCodes } from "../protocol/error-codes.ts";
+import { clampDeadline } from "./answers.ts";
+import type { ApiServices } from "./services.ts";
+import { type ApiError, TIMED_OUT } from "./topic-creation.ts";
+import { findRepeated, findTopicNameError } from "./topic-names.ts";
+
+/** ConfigResource.Type. */
+export const ResourceType = { TOPIC: 2, BROKER: 4, BROKER_LOGGER: 8, CLIENT_METRICS: 16, GROUP: 32 } as const;
+
+export interface ConfigResource {
+  readonly resourceType: number;
+  readonly resourceName: string;
+}
+
+/** How a resource's settings become others: answers the new ones, or why not. `type` is the resource's. */
+export type Edit = (current: ReadonlyMap<string, string>, type: number) => Map<string, string> | ApiError;
+
+export interface Alteration {
+  readonly resource: ConfigResource;
+  /** What is wrong with the request itself. */
+  readonly error: ApiError | undefined;
+  readonly edit: Edit;
+}
+
+/** How often a resource is planned anew because somebody else was quicker. */
+const MAX_ROUNDS = 10;
+
+export const invalidRequest = (message: string): ApiError => ({ code: ErrorCodes.INVALID_REQUEST, message });
+export const invalidConfig = (message: string): ApiError => ({ code: ErrorCodes.INVALID_CONFIG, message });
+
+/** Faults of one resource's keys that both APIs refuse before anything else. */
+export function findKeyError(names: readonly string[], nulls: readonly string[]): ApiError | undefined {
+  if (findRepeated(names).size > 0) return invalidRequest("Error due to duplicate config keys");
+  return nulls.length > 0 ? invalidRequest(`Null value not supported for : ${nulls.join(", ")}`) : undefined;
+}
+
+/** One answer for each alteration, in order; undefined: done, or, with `isDryRun`, it would be. */
+export async function alterConfigs(
+  services: ApiServices,
+  alterations: readonly Alteration[],
+  isDryRun: boolean,
+): Promise<readonly (ApiError | undefined)[]> {
+  const keyOf = ({ resource }: Alteration): string => `${resource.resourceType} ${resource.resourceName}`;
+  const repeated = findRepeated(alterations.map(keyOf));
+  return Promise.all(
+    alterations.map((alteration) => {
+      if (repeated.has(keyOf(alteration))) return invalidRequest("Each resource must appear at most once.");
+      return alterOne(services, alteration, isDryRun);
+    }),
+  );
+}
+
+async function alterOne(services: ApiServices, alteration: Alteration, isDryRun: boolean): Promise<ApiError | undefined> {
+  const { metadata, logger, config } = services;
+  const { resourceType, resourceName } = alteration.resource;
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const change = plan(services, alteration);
+    if ("code" in change) return change;
+    if (isDryRun || change.sets.length === 0) return undefined;
+    try {
+      const [outcome] = await metadata.alterConfigs([change], clampDeadline(config.getNumber("request.timeout.ms")));
+      if (outcome === "done") {
+        logger.info("config.altered", "settings were changed at run time", {
+          resourceType,
+          resourceName,
+          keys: change.sets.map(({ name }) => name).join(","),
+        });
+        return undefined;
+      }
+      if (outcome === "unknown-topic") return missingTopic(resourceName);
+    } catch (error) {
+      if (!(error instanceof Trouble)) throw error;
+      logger.warn("config.alter-failed", error.message, { resourceType, resourceName, code: error.code });
+      return TIMED_OUT;
+    }
+  }
+  return { code: ErrorCodes.REQUEST_TIMED_OUT, message: "Others change the same settings all the time." };
+}
+
+function missingTopic(name: string): ApiError {
+  return { code: ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION, message: `The topic '${name}' does not exist.` };
+}
+
+function plan(services: ApiServices, { resource, error, edit }: Alteration): ConfigChange | ApiError {
+  const { image } = services.metadata;
+  const { resourceType, resourceName } = resource;
+  const resourceError = error ?? findResourceError(services, resource);
+  if (resourceError !== undefined) return resourceError;
+  const topic = resourceType === ResourceType.TOPIC ? image.getTopic(resourceName) : undefined;
+  const current = resourceType === ResourceType.TOPIC ? (topic?.configs ?? new Map()) : image.getConfigs(resourceType, resourceName);
+  const wanted = edit(current, resourceType);
+  if (!(wanted instanceof Map)) return wanted;
+  const valueError = findValuesError(services, resource, wanted);
+  if (valueError !== undefined) return valueError;
+  const sets = [...new Set([...current.keys(), ...wanted.keys()])]
+    .map((name) => ({ name, expected: current.get(name), value: wanted.get(name) }))
+    .filter(({ expected, value }) => expected !== value);
+  if (resourceType !== ResourceType.TOPIC) return { resource: { kind: "other", type: resourceType, name: resourceName }, sets };
+  if (topic === undefined) return missingTopic(resourceName);
+  return { resource: { kind: "topic", topicId: topic.topicId }, sets };
+}
+
+function findResourceError({ config }: ApiServices, { resourceType, resourceName }: ConfigResource): ApiError | undefined {
+  switch (resourceType) {
+    case ResourceType.TOPIC: {
+      if (resourceName === "") return invalidRequest("Default topic resources are not allowed.");
+      const nameError = findTopicNameError(resourceName);
+      return nameError === undefined ? undefined : { code: ErrorCodes.INVALID_TOPIC_EXCEPTION, message: nameError };
+    }
+    case ResourceType.BROKER:
+      if (resourceName === "") return undefined;
+      if (!/^[+-]?\d+$/.test(resourceName)) return invalidRequest(`Node id must be an integer, but it is: ${resourceName}`);
+      if (Number(resourceName) === config.nodeId) return undefined;
+      return invalidRequest(`Unexpected broker id, expected ${config.nodeId}, but received ${resourceName}`);
+    case ResourceType.GROUP:
+      return resourceName === "" ? invalidRequest("Default group resources are not allowed.") : undefined;
+    case ResourceType.CLIENT_METRICS:
+      return invalidRequest("This server collects no metrics of clients");
+    default:
+      return invalidRequest(`Unknown resource type ${resourceType}`);
+  }
+}
+
+function findValuesError(
+  { config }: ApiServices,
+  { resourceType, resourceName }: ConfigResource,
+  configs: ReadonlyMap<string, string>,
+): ApiError | undefined {
+  if (resourceType === ResourceType.BROKER) {
+    const message = findBrokerConfigError(config, configs, resourceName !== "");
+    return message === undefined ? undefined : invalidRequest(message);
+  }
+  const message = resourceType === ResourceType.TOPIC ? findTopicConfigError(config, configs) : findGroupConfigError(config, configs);
+  return message === undefined ? undefined : invalidConfig(message);
+}
+
+/** What a list that is not set has in force: what an append adds to. */
+export function getListDefault(services: ApiServices, type: number, name: string): string {
+  const setting = type === ResourceType.TOPIC ? getTopicSetting(name) : undefined;
+  if (setting !== undefined) return getBrokerDefault(services.config, setting);
+  return SETTINGS.get(name)?.default ?? "";
+}
