@@ -100,6 +100,7 @@ export const FAULT_KINDS: readonly string[] = [
   "wal.lost-unflushed",
   "wal.read-eio",
   "wal.rot-at-rest",
+  "wal.rot-below-committed",
   "wal.stall",
   "wal.torn",
 ];
@@ -118,6 +119,12 @@ export const EFFECTS: readonly string[] = [
   "wal.read",
   "wal.write",
 ];
+
+/** Those that happen now and then only. */
+export const RARE_EFFECTS: readonly string[] = ["store.getTail", "store.list", "store.put", "store.delete"];
+
+/** What each start does once or a few times. */
+export const START_EFFECTS: readonly string[] = ["wal.flush", "store.list", "store.getTail", "store.createOnce", "wal.write"];
 
 export const CRASH_POINTS: readonly string[] = [
   ...EFFECTS.flatMap((effect) => [`before ${effect}`, `after ${effect}`]),

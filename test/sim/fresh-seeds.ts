@@ -11,3 +11,8 @@ const FIRST_SEED = 10_000;
 export function freshSeed(): number {
   return FIRST_SEED + (Math.floor(Date.now() / DAY_MS) % DAYS) * SEEDS_A_DAY;
 }
+
+/** The first of a commit's (its hash in hexadecimal): what its run has tried can be tried again. */
+export function seedOfCommit(hash: string): number {
+  return FIRST_SEED + (Number.parseInt(hash.slice(0, 8), 16) % (DAYS * SEEDS_A_DAY));
+}

@@ -30,6 +30,8 @@ export class History {
   disturbedMs = 0;
   /** What the nemesis has begun and not ended. */
   disturbances = 0;
+  /** Of all batches that were acknowledged, so far. */
+  acknowledgedBytes = 0;
   private readonly producerIds = new Map<number, number>();
   private readonly scheduler: Scheduler;
 

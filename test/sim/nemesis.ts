@@ -1,6 +1,6 @@
 /** Breaks things on purpose, now and then, as the scenario weighs it. All its choices come from the seed. */
 import type { SeededRandom } from "../unit/support/seeded-random.ts";
-import type { Faults } from "./faults.ts";
+import { type Faults, START_EFFECTS } from "./faults.ts";
 import type { History } from "./history.ts";
 import type { SimProcess } from "./process.ts";
 import type { Actions, Scenario } from "./scenarios.ts";
@@ -118,6 +118,9 @@ export class Nemesis {
           faults.isDeviceFailing = false;
         });
         break;
+      case "rotBelowCommitted":
+        if (cluster.rotBelowCommitted()) this.hit("wal.rot-below-committed");
+        break;
       case "partition":
         this.hit("net.partition");
         this.network.cutOff(process.host, this.scheduler.nowMs + (random.chance(10) ? this.seconds(4, 20) : this.seconds(0.2, 2)));
@@ -153,6 +156,7 @@ export class Nemesis {
       const next = this.cluster.current?.process;
       if (next === undefined || next === process) return this.crashNext(process, times, atWrite);
       if (atWrite) next.armCrash(FIRST_APPEND + this.random.nextInt(8), this.random.chance(70), "wal.write");
+      else if (this.random.chance(50)) next.armCrash(1, this.random.chance(50), this.random.pick(START_EFFECTS));
       else next.armCrash(1 + this.random.nextInt(MAX_EFFECTS_TO_CRASH_IN_START), this.random.chance(50));
       this.crashNext(next, times - 1, atWrite);
     });

@@ -5,12 +5,15 @@
  */
 import type { Clock, TimerHandle } from "../../src/base/clock.ts";
 import { SeededRandom } from "../unit/support/seeded-random.ts";
-import { EFFECTS } from "./faults.ts";
+import { EFFECTS, RARE_EFFECTS } from "./faults.ts";
 import type { Scheduler, SimEvent } from "./scheduler.ts";
 
 /** Of 100 crashes at any effect, so many are at one of a kind that is chosen first. */
-const CHOSEN_EFFECT_PERCENT = 40;
+const CHOSEN_EFFECT_PERCENT = 60;
+/** Of 100 of those, so many are of a kind that seldom happens. */
+const RARE_EFFECT_PERCENT = 50;
 const MAX_OF_CHOSEN_EFFECT = 4;
+const MAX_OF_RARE_EFFECT = 2;
 
 /** 2023-11-14; wall clocks begin here. */
 export const WALL_BASE_MS = 1_700_000_000_000;
@@ -74,8 +77,9 @@ export class SimProcess {
     this.crashAfter = after;
     // Left to chance alone, most crashes would be at the effects that most often happen.
     if (kind !== "" || !this.random.chance(CHOSEN_EFFECT_PERCENT)) return;
-    this.crashKind = this.random.pick(EFFECTS);
-    this.effectsLeft = 1 + (effects % MAX_OF_CHOSEN_EFFECT);
+    const isRare = this.random.chance(RARE_EFFECT_PERCENT);
+    this.crashKind = this.random.pick(isRare ? RARE_EFFECTS : EFFECTS);
+    this.effectsLeft = 1 + (effects % (isRare ? MAX_OF_RARE_EFFECT : MAX_OF_CHOSEN_EFFECT));
   }
 
   /** Asked by the world before each effect. False: the process is dead, the effect does not happen and nothing is ever answered. */

@@ -21,6 +21,8 @@ export interface Actions {
   readonly crashAtWrite: number;
   /** The process dies, and so do its next ones while they start or soon after. */
   readonly crashInStart: number;
+  /** Bits flip on the volume where the bucket has everything. */
+  readonly rotBelowCommitted: number;
 }
 
 export interface Scenario {
@@ -44,6 +46,8 @@ export interface Scenario {
   /** Each batch has about this size; 0: sizes vary. */
   readonly evenBatchBytes: number;
   readonly churnsTopics: boolean;
+  /** The n-th producer and the n-th consumer (or member) are one client, which writes and reads at one pace; otherwise each has a pace of its own. */
+  readonly pairsClients: boolean;
   readonly rates: Partial<FaultRates>;
   readonly actions: Actions;
   /** Of a round of soak.ts, so many seeds run this. 0: too much breaks for clients to keep their pace; for planted bugs and the tests. */
@@ -112,6 +116,7 @@ const MIXED: Actions = {
   partitionThenEnd: 2,
   crashAtWrite: 2,
   crashInStart: 1,
+  rotBelowCommitted: 3,
 };
 const NONE: Actions = {
   crashAtEffect: 0,
@@ -127,6 +132,7 @@ const NONE: Actions = {
   partitionThenEnd: 0,
   crashAtWrite: 0,
   crashInStart: 0,
+  rotBelowCommitted: 0,
 };
 
 const mixed: Scenario = {
@@ -142,22 +148,30 @@ const mixed: Scenario = {
   largePercent: 3,
   evenBatchBytes: 0,
   churnsTopics: true,
+  pairsClients: true,
   rates: {},
   actions: MIXED,
-  soakShare: 5,
+  soakShare: 6,
   everyMs: 14_000,
   pickSizes,
 };
 
 export const SCENARIOS: readonly Scenario[] = [
   mixed,
-  { ...mixed, name: "crashes", soakShare: 3, actions: { ...NONE, crashAtEffect: 8, kill: 1, drain: 1 }, everyMs: 9_000 },
-  { ...mixed, name: "zombies", soakShare: 2, actions: { ...NONE, takeOver: 6, pause: 2, crashAtEffect: 2 }, everyMs: 14_000 },
-  { ...mixed, name: "store", soakShare: 2, largePercent: 15, actions: { ...NONE, storeOutage: 5, crashAtEffect: 3 }, everyMs: 20_000 },
+  { ...mixed, name: "crashes", soakShare: 4, actions: { ...NONE, crashAtEffect: 8, kill: 1, drain: 1, crashInStart: 1 }, everyMs: 9_000 },
+  { ...mixed, name: "zombies", soakShare: 4, actions: { ...NONE, takeOver: 6, pause: 2, crashAtEffect: 2 }, everyMs: 14_000 },
+  {
+    ...mixed,
+    name: "store",
+    soakShare: 3,
+    largePercent: 15,
+    actions: { ...NONE, storeOutage: 5, crashAtEffect: 3, rotBelowCommitted: 1 },
+    everyMs: 20_000,
+  },
   {
     ...mixed,
     name: "network",
-    soakShare: 3,
+    soakShare: 6,
     actions: { ...NONE, partition: 4, resets: 5, crashAtEffect: 1 },
     rates: { netReset: 0.002, netHalfOpen: 0.0004 },
   },
@@ -165,15 +179,15 @@ export const SCENARIOS: readonly Scenario[] = [
     ...mixed,
     name: "device",
     soakShare: 1,
-    producers: 2,
     largePercent: 25,
-    actions: { ...NONE, deviceErrors: 4, crashAtEffect: 3 },
+    actions: { ...NONE, deviceErrors: 4, crashAtEffect: 3, rotBelowCommitted: 2 },
     rates: { walError: 0.01, walStall: 0.02 },
   },
   {
     ...mixed,
     name: "laps",
     soakShare: 0,
+    pairsClients: false,
     pauseMs: 15,
     producers: 3,
     largePercent: 40,
@@ -188,6 +202,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ...mixed,
     name: "chain",
     soakShare: 0,
+    pairsClients: false,
     pauseMs: 15,
     producers: 3,
     evenBatchBytes: 40_000,
@@ -201,6 +216,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ...mixed,
     name: "restarts",
     soakShare: 0,
+    pairsClients: false,
     pauseMs: 15,
     visitors: 1,
     partitions: 6,
@@ -235,7 +251,7 @@ export const SCENARIOS: readonly Scenario[] = [
     // Many small batches: opening reads each of them from the volume.
     rates: { walBitFlip: 0.001, walError: 0.001 },
     pauseMs: 43,
-    soakShare: 4,
+    soakShare: 2,
     pickSizes: pickTransactionSizes,
   },
   {
@@ -253,7 +269,7 @@ export const SCENARIOS: readonly Scenario[] = [
     soakShare: 0,
     pickSizes: pickTransactionSizes,
   },
-  { ...mixed, name: "calm", soakShare: 1, actions: NONE, rates: {} },
+  { ...mixed, name: "calm", soakShare: 5, actions: NONE, rates: {} },
 ];
 
 export function getScenario(name: string | undefined): Scenario {

@@ -25,6 +25,8 @@ const LONG_POLL_MS = 4_200;
 const LONG_POLL_PERCENT = 10;
 const MAX_ANSWER_MS = 2_500;
 const DISTURBED_MS = 15_000;
+/** Half the smallest ring of any scenario: what was acknowledged since a poll was sent, and is no more than this, is read from memory. */
+const IN_MEMORY_BYTES = 128 * 1024;
 /** UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER, REQUEST_TIMED_OUT, COORDINATOR_*, storage errors, UNKNOWN_LEADER_EPOCH. */
 export const RETRIABLE: ReadonlySet<number> = new Set([3, 5, 6, 7, 14, 15, 16, 19, 20, 56, 74, 75]);
 const OUT_OF_ORDER_SEQUENCE = 45;
@@ -185,6 +187,7 @@ export class SimProducer {
         batch.log.find("unexpected-error", what);
       }
       batch.isAcknowledged = true;
+      history.acknowledgedBytes += batch.bytes.length;
       batch.log.acknowledge(this.number, batch.firstCounter, batch.count, errorCode === 0 ? baseOffset : -1);
     }
     if (batches.some((batch) => !batch.isAcknowledged)) throw new ConnectionLost("again");
@@ -271,6 +274,7 @@ export class SimConsumer {
       const patienceMs = process.random.chance(LONG_POLL_PERCENT) ? LONG_POLL_MS : 50 + process.random.nextInt(250);
       const maxWaitMs = pace.isBehind ? 0 : patienceMs;
       const wasAtEnd = [...this.positions].every(([log, position]) => position >= log.acknowledgedEnd);
+      const bytesBefore = history.acknowledgedBytes;
       const request = newFetchRequest({
         replicaId: -1,
         maxWaitMs,
@@ -301,7 +305,8 @@ export class SimConsumer {
       }
       session = { id: answer.sessionId, epoch: answer.sessionId === 0 ? 0 : session.epoch + 1 };
       const moved: LogModel[] = [];
-      if (wasAtEnd && this.place.isCurrent(connection.host)) this.checkWakeup();
+      const isInMemory = history.acknowledgedBytes - bytesBefore <= IN_MEMORY_BYTES;
+      if (wasAtEnd && isInMemory && this.place.isCurrent(connection.host)) this.checkWakeup();
       for (const { topic, partitions } of answer.responses) {
         for (const part of partitions) this.take(connection, history.log(topic, part.partitionIndex), part, moved);
       }
@@ -309,7 +314,10 @@ export class SimConsumer {
     }
   }
 
-  /** After a poll that found nothing when it was sent. A record wakes it from memory, so what it waits for is the network alone. */
+  /**
+   * After a poll that found nothing when it was sent, and while so little came that the ring still holds it: a record wakes the poll from memory, so what it waits
+   * for is the network alone.
+   */
   private checkWakeup(): void {
     const { disturbances, disturbedMs } = this.place.history;
     for (const [log, position] of this.positions) {

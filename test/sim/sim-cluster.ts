@@ -5,6 +5,7 @@
 import { Trouble } from "../../src/base/trouble.ts";
 import { type Broker, buildBroker } from "../../src/cli/wire-up.ts";
 import { MemoryStore } from "../../src/objectstore/memory-store.ts";
+import { WAL_BLOCK_BYTES } from "../../src/storage/wal/wal-device.ts";
 import type { LogFields } from "../../src/telemetry/telemetry.ts";
 import { SeededRandom } from "../unit/support/seeded-random.ts";
 import type { Faults } from "./faults.ts";
@@ -164,6 +165,17 @@ export class SimCluster {
         (error: unknown) => process.bug(error),
       );
     });
+  }
+
+  /**
+   * Bits flip on the volume below the position up to which the bucket has everything: nobody may miss what lay there. The volume is a cache of it for readers, who
+   * must see the damage; no start may come upon it. False when the broker does not serve or nothing lies there.
+   */
+  rotBelowCommitted(): boolean {
+    const { current } = this;
+    const usedBlocks = current?.world.getUsedWalBlocks();
+    if (current?.broker === undefined || usedBlocks === undefined) return false;
+    return this.disk.rotBelow(usedBlocks * WAL_BLOCK_BYTES, this.random);
   }
 
   /** The next start is on another machine, with nothing but volume and bucket. */

@@ -15,6 +15,9 @@ const TYPICAL_WRITE_MS = 0.6;
 /** Headers, fence and scratch lie below. */
 const DATA_FROM_BYTES = 4 * WAL_BLOCK_BYTES;
 const REMEMBERED_WRITES = 64;
+/** More than any commit of the simulated brokers has. */
+const LARGEST_COMMIT_BYTES = 160 * 1024;
+const MAX_ROTTEN_BITS = 8;
 /** Of 100 openings, so many follow a power cut. */
 const CACHE_LOSS_PERCENT = 40;
 const STALL_MS = 4_000;
@@ -47,6 +50,8 @@ export class SimDisk {
   /** What lay in blocks that the device's cache alone has in their present state: a crash left them there, no completed write or flush has made them durable. */
   private readonly unflushed = new Map<number, Uint8Array>();
   private readonly durable: DurableWrite[] = [];
+  /** Where the write to the data area that was submitted last ends. */
+  newestEnd = 0;
 
   constructor(capacityBytes: number) {
     this.bytes = new Uint8Array(capacityBytes);
@@ -111,6 +116,26 @@ export class SimDisk {
     return true;
   }
 
+  /**
+   * Flips some bits in what lies more than `usedBytes` behind the newest write, and the largest commit further, since a start looks for the commit before the
+   * committed position. False when no write has been there.
+   */
+  rotBelow(usedBytes: number, random: SeededRandom): boolean {
+    const dataBytes = this.bytes.length - DATA_FROM_BYTES;
+    const nearest = usedBytes + LARGEST_COMMIT_BYTES;
+    const farthest = dataBytes - LARGEST_COMMIT_BYTES;
+    if (nearest >= farthest || this.newestEnd < DATA_FROM_BYTES) return false;
+    let flipped = false;
+    for (let bits = 1 + random.nextInt(MAX_ROTTEN_BITS); bits > 0; bits--) {
+      const behind = nearest + Math.floor(random.nextFloat() * (farthest - nearest));
+      const at = DATA_FROM_BYTES + ((this.newestEnd - DATA_FROM_BYTES - behind + dataBytes) % dataBytes);
+      if (this.bytes[at] === 0) continue;
+      this.bytes[at]! ^= 1 << random.nextInt(8);
+      flipped = true;
+    }
+    return flipped;
+  }
+
   /** The power goes: blocks that only the cache had fall back to what they were, each for itself. */
   private loseCache(random: SeededRandom): boolean {
     let lost = false;
@@ -150,6 +175,7 @@ export class SimWalDevice implements WalDevice {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     if (!process.effect("wal.write")) return promise;
     process.scheduler.note("wal.write", deviceOffset / WAL_BLOCK_BYTES, bytes.length);
+    if (deviceOffset >= DATA_FROM_BYTES) this.disk.newestEnd = deviceOffset + bytes.length;
     const write: WriteInFlight = {
       deviceOffset,
       source: bytes,

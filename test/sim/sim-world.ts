@@ -53,6 +53,8 @@ export interface SimWorld extends World {
   readonly snapshotEverySlots: number;
   readonly garbageGraceMs: number;
   readonly checkpointBatches: number;
+  /** What of the WAL is neither committed nor free, as the broker's metrics say; undefined before it has opened one. */
+  getUsedWalBlocks(): number | undefined;
   /** The device that the broker opened. */
   getDevice(): SimWalDevice | undefined;
 }
@@ -72,6 +74,7 @@ function tryLoadNative(): { readonly crc32c: World["crc32c"]; readonly blockCode
 export function makeSimWorld(parts: WorldParts): SimWorld {
   const { process, bucket, disk, network, faults, sizes } = parts;
   let device: SimWalDevice | undefined;
+  let readUsedBlocks: (() => number) | undefined;
   return {
     version: "0.1.0-sim",
     clock: process.clock,
@@ -79,7 +82,12 @@ export function makeSimWorld(parts: WorldParts): SimWorld {
     jobs: new SimJobs(process),
     transport: network.transportOf(process),
     logger: new SimLogger(parts.onEvent),
-    metrics: NO_METRICS,
+    metrics: {
+      ...NO_METRICS,
+      observedGauge: (name, _help, read) => {
+        if (name === "weir_wal_used_blocks") readUsedBlocks = read;
+      },
+    },
     crc32c: native.crc32c,
     blockCodecs: native.blockCodecs,
     // Smaller than configured: the configuration allows no ring that laps within minutes.
@@ -89,6 +97,7 @@ export function makeSimWorld(parts: WorldParts): SimWorld {
       device = disk.open(process, faults);
       return device;
     },
+    getUsedWalBlocks: () => readUsedBlocks?.(),
     getDevice: () => device,
     startHttpServer: undefined,
     renderMetrics: async () => "",

@@ -70,6 +70,10 @@ const SWEEP_MS = 15_000;
 /** Of 100 runs, so many end with a bit flipped on the volume. */
 const ROT_PERCENT = 60;
 const TOPICS = ["alpha", "beta"];
+const PAIRED: ReadonlySet<string> = new Set(["producer", "consumer", "member"]);
+/** From one operation to the next of clients that come and go with a topic of their own; they are not counted. */
+const CHURN_PAUSE_MS = 200;
+const LARGEST_CHURN_GAP_MS = 8_000;
 
 export function runSimulation(options: SimOptions): SimResult {
   return new Simulation(options).run();
@@ -99,6 +103,7 @@ class Simulation {
   private clientCount = 0;
   /** Clients that stay. */
   private readonly paces: Pace[] = [];
+  private readonly lastingPlaces = new Map<string, ClientPlace>();
   private load: Load = { windowMs: 0, clients: 0, leastOperations: 0, faults: 0 };
 
   constructor(options: SimOptions) {
@@ -124,7 +129,7 @@ class Simulation {
       workers: this.scenario.transactionWorkers,
       random,
       history,
-      lasting: (name) => this.lasting(name),
+      lasting: (name) => this.lasting(name, 0),
       begin: (name, work) => this.begin(name, work),
     });
     const auditor = this.cluster.makeProcess("auditor", "auditor");
@@ -197,18 +202,18 @@ class Simulation {
     );
     for (let index = 0; index < this.scenario.producers; index++) {
       const { largePercent, evenBatchBytes } = this.scenario;
-      const producer = new SimProducer(this.lasting(`producer-${index}`), index + 1, logs, largePercent, evenBatchBytes);
+      const producer = new SimProducer(this.lasting("producer", index), index + 1, logs, largePercent, evenBatchBytes);
       this.producers.push(producer);
       this.begin(`producer-${index}`, producer.run());
     }
     for (let index = 0; index < this.scenario.consumers; index++) {
       const own = index === 0 ? logs : logs.filter(() => this.random.chance(60));
-      const consumer = new SimConsumer(this.lasting(`consumer-${index}`), `consumer-${index}`, own.length === 0 ? logs : own);
+      const consumer = new SimConsumer(this.lasting("consumer", index), `consumer-${index}`, own.length === 0 ? logs : own);
       this.consumers.push(consumer);
       this.begin(`consumer-${index}`, consumer.run());
     }
     for (let index = 0; index < this.scenario.admins; index++) {
-      const admin = new SimAdmin(this.lasting(`admin-${index}`), `admin-${index}`);
+      const admin = new SimAdmin(this.lasting("admin", index), `admin-${index}`);
       this.admins.push(admin);
       this.begin(`admin-${index}`, admin.run());
     }
@@ -220,7 +225,7 @@ class Simulation {
   private startMembers(logs: readonly LogModel[]): void {
     this.group = new GroupModel("sim-group", logs);
     for (let index = 0; index < this.scenario.members; index++) {
-      const member = new SimGroupMember(this.lasting(`member-${index}`), `member-${index}`, this.group);
+      const member = new SimGroupMember(this.lasting("member", index), `member-${index}`, this.group);
       this.members.push(member);
       this.begin(`member-${index}`, member.run());
     }
@@ -248,7 +253,7 @@ class Simulation {
   /** Topics that come and go: produced to, read and deleted again. */
   private async churn(): Promise<void> {
     for (let round = 1; !this.nemesis.isOver; round++) {
-      const place = this.place(`churn-${round}`);
+      const place = this.place(`churn-${round}`, CHURN_PAUSE_MS);
       const topic = `churn-${round}`;
       await createSimTopic(place, topic, 1);
       const log = this.history.log(topic, 0);
@@ -259,6 +264,7 @@ class Simulation {
       await producing;
       await this.readWhole(place, log);
       await deleteSimTopic(place, topic);
+      await place.process.clock.sleep(this.random.nextFloat() * LARGEST_CHURN_GAP_MS);
       place.process.kill("done");
     }
   }
@@ -353,16 +359,20 @@ class Simulation {
     reader.checkComplete();
   }
 
-  /** The place of a client that stays for the whole run. */
-  private lasting(name: string): ClientPlace {
+  /** The place of a client that stays for the whole run; see `Scenario.pairsClients`. */
+  private lasting(role: string, index: number): ClientPlace {
+    const name = `${this.scenario.pairsClients && PAIRED.has(role) ? "client" : role}-${index}`;
+    const known = this.lastingPlaces.get(name);
+    if (known !== undefined) return known;
     const place = this.place(name);
     this.paces.push(place.pace);
+    this.lastingPlaces.set(name, place);
     return place;
   }
 
-  private place(name: string): ClientPlace {
+  private place(name: string, pauseMs = this.scenario.pauseMs): ClientPlace {
     const process = this.cluster.makeProcess(name, `client-${++this.clientCount}`);
-    const pace = new Pace(process, this.scenario.pauseMs);
+    const pace = new Pace(process, pauseMs);
     return {
       process,
       network: this.network,
