@@ -3,6 +3,7 @@
  * the other and now and then two at once; and a reader in both isolation levels. Each id consumes one partition of the topic that all of them write to, so that what
  * one commits is what another reads.
  */
+import { initProducerIdApi, newInitProducerIdRequest } from "../../src/protocol/messages/init-producer-id.ts";
 import type { SeededRandom } from "../unit/support/seeded-random.ts";
 import type { History } from "./history.ts";
 import { type ClientPlace, createSimTopic } from "./sim-clients.ts";
@@ -21,6 +22,7 @@ const SHORT_PERCENT = 35;
 /** Of 10,000 steps of a producer, so many end it, give it a successor that runs beside it, or make it sleep. */
 const PER_MYRIAD = { abandon: 50, fork: 50, sleep: 25 };
 const LARGEST_PAUSE_MS = 4_000;
+const KEEP_WRITING_MS = 3_000;
 const LEFT_PERCENT = 50;
 /** The longest short time-out, twice the largest skew (another broker's clock may judge), and what the coordinator takes to look and to write. */
 const END_BOUND_MS = 6_000 + 2 * 120_000 + 30_000;
@@ -30,6 +32,7 @@ export interface TransactionsOptions {
   readonly random: SeededRandom;
   readonly history: History;
   lasting(name: string): ClientPlace;
+  place(name: string): ClientPlace;
   begin(name: string, work: Promise<void>): void;
 }
 
@@ -38,6 +41,7 @@ export class SimTransactions {
   private readonly model: TxnModel;
   private readers: TxnReader[] = [];
   private isStopping = false;
+  private isChecked = false;
 
   constructor(options: TransactionsOptions) {
     this.options = options;
@@ -134,9 +138,30 @@ export class SimTransactions {
     } else await clock.sleep(random.nextFloat() * 2 * Math.min(producer.timeoutMs, LARGEST_PAUSE_MS));
   }
 
+  /**
+   * A broker whose volume somebody else has opened learns it by writing: one that was paused while it started may open it long after, and then nobody else
+   * writes any more.
+   */
+  private async keepWriting(): Promise<void> {
+    const place = this.options.place("keeper");
+    const channel = new TxnChannel(place);
+    const request = newInitProducerIdRequest({
+      transactionalId: "keeper",
+      transactionTimeoutMs: 60_000,
+      producerId: -1n,
+      producerEpoch: -1,
+    });
+    while (!this.isChecked) {
+      await place.process.clock.sleep(KEEP_WRITING_MS);
+      await channel.ask("init-producer-id", initProducerIdApi, 4, request, ({ errorCode }) => [errorCode]);
+    }
+    channel.close();
+  }
+
   /** Waits until every transaction has ended: last stable offset and end are one. */
   async whenEnded(driver: ClientPlace): Promise<void> {
     if (this.options.workers === 0) return;
+    void this.keepWriting();
     const channel = new TxnChannel(driver);
     const endMs = driver.history.nowMs + END_BOUND_MS;
     let open: TxnLog[] = [...this.model.logs];
@@ -173,6 +198,7 @@ export class SimTransactions {
       }
     }
     channel.close();
+    this.isChecked = true;
     this.model.checkEnd(wholes, offsets);
   }
 }

@@ -130,6 +130,7 @@ class Simulation {
       random,
       history,
       lasting: (name) => this.lasting(name, 0),
+      place: (name) => this.place(name),
       begin: (name, work) => this.begin(name, work),
     });
     const auditor = this.cluster.makeProcess("auditor", "auditor");
