@@ -220,9 +220,9 @@ export const WEIR_SETTINGS: readonly Setting[] = [
     "segment.zstd.level",
     "int",
     "1",
-    "zstd level of segment objects' blocks; batches that a producer compressed are stored as they are.",
+    "zstd level of segment objects' blocks; 0 stores them as they came, for less CPU and more bytes in the bucket. Batches that a producer compressed always are.",
     {
-      min: 1,
+      min: 0,
       max: 19,
     },
   ),

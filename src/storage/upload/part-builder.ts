@@ -140,11 +140,11 @@ export class PartBuilder {
   }
 
   /**
-   * Blocks that producers have mostly compressed are stored as they are, and so is what zstd cannot make much smaller. After such a block the next
+   * Blocks that producers have mostly compressed are stored as they are (all are at level 0), and so is what zstd cannot make much smaller. After such a block the next
    * ones of the stream are not even tried, except one now and then.
    */
   private async encode(log: StreamLog, raw: Uint8Array, isCompressed: boolean): Promise<{ stored: Uint8Array; codec: BlockCodec }> {
-    if (isCompressed) return { stored: raw, codec: CODEC_NONE };
+    if (isCompressed || this.options.zstdLevel === 0) return { stored: raw, codec: CODEC_NONE };
     const untried = this.untriedBlocks.get(log) ?? 0;
     if (untried > 0) {
       this.untriedBlocks.set(log, untried - 1);

@@ -53,3 +53,10 @@ test("a stream that does not compress is tried once in sixteen blocks, until it 
   jobs.share = 0.5;
   expect(await upload(world, jobs, a, 18)).toEqual([...new Array<number>(15).fill(0), 1, 1, 1]);
 });
+
+test("at level 0 nothing is compressed", async () => {
+  const jobs = new SharingJobs();
+  const world = await openWorld({ storage: { jobs, isBatchCompressed: () => false, segmentZstdLevel: 0 } });
+  world.metadata.add(STREAM_A);
+  expect(await upload(world, jobs, openStream(world, STREAM_A), 3)).toEqual([0, 0, 0]);
+});
