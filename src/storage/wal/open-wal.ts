@@ -64,6 +64,7 @@ export async function openWal(options: OpenWalOptions): Promise<OpenedWal> {
   const startedMs = clock.monotonicMs();
   const result = await scanner.scan(from);
   await assertHistoriesAgree(options, header, known, result, scanner);
+  scanner.close();
   await device.flush();
   const limits = deriveLimits(options, header);
   const claimed = await writeBothHeaders(device, crc32c, {

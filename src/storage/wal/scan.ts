@@ -9,6 +9,7 @@
  * Known limit: a flip in one of the last commits (those submitted before the next one became durable) cannot be told from a torn write.
  */
 import { assert } from "../../base/assert.ts";
+import { freeNow } from "../../base/buffer-pool.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Logger } from "../../telemetry/telemetry.ts";
 import { type Lsn, streamKey, type WalPosition } from "../types.ts";
@@ -52,7 +53,7 @@ type CommitAt = { readonly header: CommitHeader; readonly bytes: Buffer } | { re
 
 export class WalScanner {
   readonly #options: ScanOptions;
-  /** The window in memory: blocks from LSN #windowLsn. */
+  /** The window in memory: blocks from LSN #windowLsn; freed when the next is read, so nobody keeps a view of it across a read. */
   #window: Buffer = Buffer.alloc(0);
   #windowLsn = 0;
   #startedMs = 0;
@@ -182,11 +183,18 @@ export class WalScanner {
     if (lsn < this.#windowLsn || lsn + count > this.#windowLsn + windowBlocks) {
       const toEnd = header.capacityBlocks - (readFrom % header.capacityBlocks);
       const length = Math.min(toEnd, Math.max(lsn + count - readFrom, READ_BYTES / WAL_BLOCK_BYTES));
+      this.close();
       this.#window = asBuffer(await device.read(deviceOffsetOf(readFrom, header), length * WAL_BLOCK_BYTES));
       this.#windowLsn = readFrom;
     }
     const at = (lsn - this.#windowLsn) * WAL_BLOCK_BYTES;
     return this.#window.subarray(at, at + count * WAL_BLOCK_BYTES);
+  }
+
+  /** Frees the window: what came from it is not looked at any more. It is read anew where that is wanted. */
+  close(): void {
+    freeNow(this.#window);
+    this.#window = Buffer.alloc(0);
   }
 
   #reportProgress(fromLsn: number, lsn: number): void {

@@ -98,6 +98,7 @@ async function collectRuns(options: ScanOptions): Promise<Run[]> {
     }
     place += commit.blockCount;
   }
+  scanner.close();
   return runs;
 }
 
