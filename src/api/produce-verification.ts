@@ -90,7 +90,7 @@ export async function verifyAppends(
     const codes = await askOnce(services, transaction, concerned, adds);
     if (adds && codes.includes(ErrorCodes.CONCURRENT_TRANSACTIONS) && clock.monotonicMs() < deadlineMs) {
       // Its last transaction is just being ended: waiting here is cheaper than the client's sending all of it again.
-      await clock.sleep(config.getNumber("add.partitions.to.txn.retry.backoff.ms"));
+      await waitForEnd(services, transaction.transactionalId ?? "", config.getNumber("add.partitions.to.txn.retry.backoff.ms"));
       continue;
     }
     concerned.forEach(({ answer }, index) => {
@@ -98,6 +98,16 @@ export async function verifyAppends(
     });
     return;
   }
+}
+
+/** Until the transactional id has nothing under way, where that can be known, and at most so long. */
+async function waitForEnd({ gate, clock }: VerificationServices, transactionalId: string, limitMs: number): Promise<void> {
+  const over = gate.tryAwaitChange(transactionalId);
+  if (over === undefined) return clock.sleep(limitMs);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = clock.schedule(limitMs, resolve);
+  await Promise.race([over, promise]);
+  timer.cancel();
 }
 
 /** A code for each append. */

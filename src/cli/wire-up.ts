@@ -325,7 +325,10 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
       decompress(codec, bytes.subarray(start, end), maxBytes, world.blockCodecs)) satisfies Decompress,
   };
   // The coordinators need each other: offsets in transactions ask the one, ends of transactions go to the other.
-  const gate: TransactionGate = { verify: (request) => transactions.verify(request) };
+  const gate: TransactionGate = {
+    verify: (request) => transactions.verify(request),
+    tryAwaitChange: (transactionalId) => transactions.tryAwaitChange(transactionalId),
+  };
   const groups = new GroupCoordinator({ ...shared, gate });
   const offsetMarkers = {
     topicName: GROUPS_TOPIC,

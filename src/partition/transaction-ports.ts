@@ -52,4 +52,6 @@ export interface VerificationRequest {
 export interface TransactionGate {
   /** Kafka's error code for each partition, in the order of the request; 0 when the append may go on. Never rejects. */
   verify(request: VerificationRequest): Promise<readonly number[]>;
+  /** Resolves when the change of the id that is under way is over; undefined when none is, or when nobody here knows. Never rejects. */
+  tryAwaitChange(transactionalId: string): Promise<void> | undefined;
 }

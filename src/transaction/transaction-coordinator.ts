@@ -204,6 +204,11 @@ export class TransactionCoordinator implements TransactionGate {
     return typeof shard === "string" ? shard : shard.end(request);
   }
 
+  tryAwaitChange(transactionalId: string): Promise<void> | undefined {
+    for (const shard of this.#shards.all()) if (shard.get(transactionalId) !== undefined) return shard.tryAwaitChange(transactionalId);
+    return undefined;
+  }
+
   async verify({ mode, partitions, ...producer }: VerificationRequest): Promise<readonly number[]> {
     const request: AddPartitionsRequest = {
       ...producer,

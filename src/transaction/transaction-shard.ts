@@ -89,6 +89,8 @@ export class TransactionShard implements LogShard {
   #state: ShardState = "loading";
   /** Requests that wait for something durable: told "not-coordinator" when the shard ends. */
   readonly #waiting = new Set<(error: TransactionError) => void>();
+  /** Of ids whose change or end somebody waits for. */
+  readonly #awaited = new Map<string, PromiseWithResolvers<void>>();
   /** Markers that are being written stop with the shard. */
   readonly #closing = new AbortController();
 
@@ -244,6 +246,20 @@ export class TransactionShard implements LogShard {
     }
   }
 
+  /** Resolves when the id's change is over, markers and all, or the shard ends; undefined when it has none. */
+  tryAwaitChange(transactionalId: string): Promise<void> | undefined {
+    if (this.#isClosed() || this.#entries.get(transactionalId)?.isPending !== true) return undefined;
+    const awaited = this.#awaited.get(transactionalId) ?? Promise.withResolvers<void>();
+    this.#awaited.set(transactionalId, awaited);
+    return awaited.promise;
+  }
+
+  #tellIfIdle(entry: TransactionEntry): void {
+    if (entry.isPending && this.#entries.get(entry.transactionalId) === entry) return;
+    this.#awaited.get(entry.transactionalId)?.resolve();
+    this.#awaited.delete(entry.transactionalId);
+  }
+
   // --- the end of a transaction ---
 
   /** Stores PrepareX; resolves when it is durable. The markers are on their way then. */
@@ -337,7 +353,10 @@ export class TransactionShard implements LogShard {
       for (const entry of entries) entry.prepareDead();
       const records = entries.map((entry) => encodeTombstone(entry.transactionalId));
       const done = (): void => {
-        for (const entry of entries) if (this.#entries.get(entry.transactionalId) === entry) this.#entries.delete(entry.transactionalId);
+        for (const entry of entries) {
+          if (this.#entries.get(entry.transactionalId) === entry) this.#entries.delete(entry.transactionalId);
+          this.#tellIfIdle(entry);
+        }
         metrics.expired.add(entries.length);
       };
       if (this.#appendRecords(records, done) !== undefined) for (const entry of entries) entry.giveUp();
@@ -375,6 +394,8 @@ export class TransactionShard implements LogShard {
     this.#closing.abort(new Trouble({ code: "coordinator-closed", message: "the transaction coordinator was closed", retryable: true }));
     for (const fail of [...this.#waiting]) fail("not-coordinator");
     this.#waiting.clear();
+    for (const { resolve } of this.#awaited.values()) resolve();
+    this.#awaited.clear();
   }
 
   // --- appends ---
@@ -393,8 +414,12 @@ export class TransactionShard implements LogShard {
     const failure = this.#appendRecords([record], () => {
       entry.complete(next);
       done();
+      this.#tellIfIdle(entry);
     });
-    if (failure !== undefined) entry.giveUp();
+    if (failure !== undefined) {
+      entry.giveUp();
+      this.#tellIfIdle(entry);
+    }
     return failure;
   }
 

@@ -67,7 +67,10 @@ export class ApiHarness {
       crc32c: tableCrc32c,
       decompress: decompressForTest,
     };
-    const gate: TransactionGate = transactions ?? { verify: (request) => coordinator.verify(request) };
+    const gate: TransactionGate = transactions ?? {
+      verify: (request) => coordinator.verify(request),
+      tryAwaitChange: (transactionalId) => coordinator.tryAwaitChange(transactionalId),
+    };
     const groups = new GroupCoordinator({ ...shared, gate });
     const offsetMarkers = {
       topicName: GROUPS_TOPIC,

@@ -28,6 +28,8 @@ export class ScriptedGate implements TransactionGate {
     const answer = this.answers.shift() ?? 0;
     return request.partitions.map(() => answer);
   }
+
+  tryAwaitChange(): undefined {}
 }
 
 export interface Sent {

@@ -216,3 +216,32 @@ test("B1: after a store that refused every append has room again, all that waite
   expect(await offsetOf(h, true)).toBe(42n);
   expect(await init(h)).toMatchObject({ producerId: who.producerId, producerEpoch: who.producerEpoch + 2 });
 });
+
+test("the first batch of the next transaction waits for the end of the last one, and no longer: no pause is slept through", async () => {
+  const h = start();
+  const { who } = await begin(h);
+  const ended = end(h, who, true);
+  await rounds(3);
+  const next = await ended;
+  if (typeof next === "string") throw new Error(next);
+  await rounds(8);
+  h.storage.isDurableAtOnce = false;
+  const second = end(h, next, false);
+  await rounds(3);
+  h.storage.release();
+  const third = await second;
+  if (typeof third === "string") throw new Error(third);
+  expect(await describeState(h)).toBe("PrepareAbort");
+  let answer: number | undefined;
+  const sent = { ...third, epoch: third.producerEpoch, sequence: 0, transactionalId: "x" };
+  void produce(h, sent).then(({ errorCode }) => {
+    answer = errorCode;
+  });
+  for (let step = 0; step < 8 && answer === undefined; step++) {
+    await rounds(3);
+    h.storage.release();
+  }
+  await rounds(3);
+  // The clock stood still.
+  expect([answer, await describeState(h)]).toEqual([0, "Ongoing"]);
+});
