@@ -17,11 +17,12 @@ import { fetchRows } from "./rows/fetch.ts";
 import { produceRows } from "./rows/produce.ts";
 import { rateRows } from "./rows/rate.ts";
 import { standingRows } from "./rows/standing.ts";
+import { transactionRows } from "./rows/transactions.ts";
 import { type BenchServer, DiscardProcess, KafkaServer, WEIR_SETTINGS, WEIR_WAL_SIZE, WeirServer } from "./servers.ts";
 import { formatNumber } from "./statistics.ts";
 import { warmUp } from "./warm-up.ts";
 
-const ROWS: readonly Row[] = [...produceRows, ...fetchRows, ...rateRows, ...standingRows];
+const ROWS: readonly Row[] = [...produceRows, ...fetchRows, ...rateRows, ...transactionRows, ...standingRows];
 const begun = performance.now();
 
 function progress(text: string): void {

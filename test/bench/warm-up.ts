@@ -33,6 +33,7 @@ export async function warmUp(context: BenchContext): Promise<void> {
         await load.command("consume", { bootstrap, topic, maxBytes: 300e6 });
       });
       await load.command("rate", { bootstrap, topic, rate: 2000, seconds: ROUND_SECONDS, warmUp: 0, data, consume: true });
+      await load.command("transactions", { bootstrap, topic, seconds: ROUND_SECONDS, maxBytes: 100e6, data, records: 10, ids: 2 });
       await load.command("delete", { bootstrap, topic });
     }
     await server.settle();

@@ -1,7 +1,7 @@
 // The one load program for every server: a process that stays, so that the client is as warm for the first server as for the last, and
 // takes commands on stdin, one a line: "ID VERB key=value ...". Each runs on a thread of its own and answers one line of JSON that carries its
 // id; what goes wrong is an answer too ({"id": 7, "error": "..."}). It ends with stdin. Neighbours: Unthrottled.java, OpenLoop.java,
-// ../load-program.ts, which starts it.
+// Transactions.java, ../load-program.ts, which starts it.
 //
 //   about                                           versions of the runtime and of the client library
 //   create    bootstrap= topic= partitions=         milliseconds until created, and until each partition has a leader
@@ -9,6 +9,7 @@
 //   produce   see Unthrottled.produce
 //   consume   see Unthrottled.consume
 //   rate      see OpenLoop.run
+//   transactions  see Transactions.run
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
@@ -65,6 +66,7 @@ public final class LoadProgram {
             case "produce" -> Unthrottled.produce(command);
             case "consume" -> Unthrottled.consume(command);
             case "rate" -> OpenLoop.run(command);
+            case "transactions" -> Transactions.run(command);
             default -> throw new IllegalArgumentException("unknown verb " + verb);
         };
     }
@@ -129,6 +131,7 @@ public final class LoadProgram {
         settings.put("batch.size", command.text("batch", "16384"));
         settings.put("compression.type", command.text("compression", "none"));
         settings.put("enable.idempotence", command.text("idempotence", "true"));
+        settings.put("buffer.memory", command.text("buffer", "33554432"));
         settings.put("max.request.size", "8388608");
         settings.put("max.block.ms", "120000");
         return settings;
