@@ -387,16 +387,16 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   {
     name: "device-reuse-not-checked",
     harm: "a reader is given what lies in a reused range of the device",
-    file: "src/storage/wal/group-commit-wal.ts",
-    find: "    if (!isExpected || this.#options.crc32c(bytes, ENTRY_HEADER_BYTES, bytes.length) !== header.payloadChecksum) {",
-    replace: "    if (header === undefined && bytes.length < 0) {",
+    file: "src/storage/wal/payload-reader.ts",
+    find: "    if (isExpected && crc32c(bytes, payloadAt, payloadAt + location.length) === header.payloadChecksum) return;",
+    replace: "    if (isExpected || bytes.length >= 0) return;",
   },
   {
     name: "bad-crc-ignored-on-device",
     harm: "a flipped bit of the device reaches a reader",
-    file: "src/storage/wal/group-commit-wal.ts",
-    find: "this.#options.crc32c(bytes, ENTRY_HEADER_BYTES, bytes.length) !== header.payloadChecksum",
-    replace: "bytes.length < 0",
+    file: "src/storage/wal/payload-reader.ts",
+    find: "crc32c(bytes, payloadAt, payloadAt + location.length) === header.payloadChecksum",
+    replace: "bytes.length >= 0",
   },
   {
     name: "bad-crc-ignored-in-object",
