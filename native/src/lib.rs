@@ -10,6 +10,7 @@
 //! | `lz4_high` | lz4's high-compression levels                                                |
 //! | `records`  | walks a batch's records, compressed or not, in a bounded window               |
 //! | `record_bindings` | the face of these two                                                 |
+//! | `zstd_task` | zstd decompression on pool threads into the caller's memory, with its face         |
 
 pub mod bindings;
 mod checksum;
@@ -19,3 +20,4 @@ mod lz4_high;
 pub mod record_bindings;
 mod records;
 mod ring;
+pub mod zstd_task;

@@ -38,7 +38,7 @@ export function makeSystemWorld(config: Config, logger: Logger, onBug: (error: u
     random,
     metrics,
     logger,
-    jobs: new SystemJobs(),
+    jobs: new SystemJobs(addon.zstdDecompressInto),
     transport: new BunTransport(onBug),
     crc32c: addon.crc32c,
     blockCodecs: addon,

@@ -33,6 +33,12 @@ export interface Addon {
   lz4HighCompress(bytes: Uint8Array, level: number): Uint8Array;
 
   /**
+   * Content of zstd frames, decompressed on a thread of the runtime's pool into the start of `target`; resolves to its length. Rejects when it is damaged
+   * or does not fit. Until it settles `bytes` must not change, and nobody else reads, writes, transfers or frees `target`.
+   */
+  zstdDecompressInto(bytes: Uint8Array, target: Uint8Array): Promise<number>;
+
+  /**
    * Walks a batch's records (message format 2; `codec` 0 to 4), decompressing in passing. Null: not `count` whole records with offsets 0, 1, 2, ..., more
    * content than `maxContentBytes`, or a timestamp beyond 2^53. Else greatest timestamp (-1: none is set), least one that is set (Infinity:
    * none is), records without a key, length of the longest record, length of the content.

@@ -75,6 +75,7 @@ function makeAddon(raw: RawAddon): Addon {
     snappyCompress: (bytes) => raw.snappyCompress(bytes),
     snappyDecompress: (bytes, maxBytes) => raw.snappyDecompress(bytes, maxBytes),
     lz4HighCompress: (bytes, level) => raw.lz4HighCompress(bytes, level),
+    zstdDecompressInto: (bytes, target) => raw.zstdDecompressInto(bytes, target),
     scanRecords: (codec, bytes, count, baseTimestampMs, maxContentBytes) =>
       raw.scanRecords(codec, bytes, count, baseTimestampMs, maxContentBytes),
   };

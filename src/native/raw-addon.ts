@@ -13,6 +13,7 @@ export interface RawAddon {
   snappyCompress(bytes: Uint8Array): Uint8Array;
   snappyDecompress(bytes: Uint8Array, maxBytes: number): Uint8Array;
   lz4HighCompress(bytes: Uint8Array, level: number): Uint8Array;
+  zstdDecompressInto(bytes: Uint8Array, target: Uint8Array): Promise<number>;
   scanRecords(codec: number, bytes: Uint8Array, count: number, baseTimestampMs: number, maxContentBytes: number): number[] | null;
 }
 

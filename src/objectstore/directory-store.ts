@@ -14,7 +14,7 @@ import { Trouble } from "../base/trouble.ts";
 import { listFiles } from "./directory-listing.ts";
 import { writeNewFile } from "./file-writer.ts";
 import { assertKey, assertListPrefix, MAX_LIST_PAGE } from "./keys.ts";
-import type { ListPage, ObjectInfo, ObjectStore, PutResult } from "./object-store.ts";
+import type { GetOptions, ListPage, ObjectInfo, ObjectStore, PutResult } from "./object-store.ts";
 import { describeError, type StoreTroubleCode, storeTrouble } from "./troubles.ts";
 
 /** Not a possible key part (keys never begin with a dot), so never listed. */
@@ -82,7 +82,7 @@ export class DirectoryStore implements ObjectStore {
     }
   }
 
-  async get(key: string, range?: { start: number; end: number }): Promise<Uint8Array | undefined> {
+  async get(key: string, range?: { start: number; end: number }, options?: GetOptions): Promise<Uint8Array | undefined> {
     assertKey(key);
     assert(range === undefined || (range.start >= 0 && range.start < range.end), `empty range of ${key}`);
     return this.#withFile("get", key, async (file, sizeBytes) => {
@@ -92,7 +92,9 @@ export class DirectoryStore implements ObjectStore {
         const detail = `asked for bytes [${start}, ${end}) of ${sizeBytes}`;
         throw storeTrouble("store-object-short", { store: this.description, operation: "get", key, detail });
       }
-      return readFully(file, start, end - start);
+      const { into } = options ?? {};
+      assert(into === undefined || into.length === end - start, `memory of the range's length for ${key}`);
+      return readFully(file, start, into ?? new Uint8Array(end - start));
     });
   }
 
@@ -100,7 +102,7 @@ export class DirectoryStore implements ObjectStore {
     assertKey(key);
     return this.#withFile("getTail", key, async (file, sizeBytes) => {
       const length = Math.min(lengthBytes, sizeBytes);
-      return { bytes: await readFully(file, sizeBytes - length, length), sizeBytes };
+      return { bytes: await readFully(file, sizeBytes - length, new Uint8Array(length)), sizeBytes };
     });
   }
 
@@ -216,8 +218,9 @@ async function makeFolder(folder: string): Promise<void> {
   for (let level = folder; level.length >= firstMade.length; level = join(level, "..")) await syncFolder(join(level, ".."));
 }
 
-async function readFully(file: FileHandle, start: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+/** Fills `bytes`. */
+async function readFully(file: FileHandle, start: number, bytes: Uint8Array): Promise<Uint8Array> {
+  const { length } = bytes;
   for (let done = 0; done < length; ) {
     const { bytesRead } = await file.read(bytes, done, length - done, start + done);
     if (bytesRead === 0) throw new Error(`file ended at ${start + done} of ${start + length}`);

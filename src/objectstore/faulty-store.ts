@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
-import type { ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
+import type { GetOptions, ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
 import { storeTrouble } from "./troubles.ts";
 
 export interface FaultRates {
@@ -84,7 +84,7 @@ export class FaultyStore implements ObjectStore {
     return this.#idempotent("put", key, options, () => this.#inner.put(key, bytes, options));
   }
 
-  get(key: string, range?: { start: number; end: number }, options?: StoreCallOptions): Promise<Uint8Array | undefined> {
+  get(key: string, range?: { start: number; end: number }, options?: GetOptions): Promise<Uint8Array | undefined> {
     return this.#idempotent("get", key, options, () => this.#inner.get(key, range, options));
   }
 

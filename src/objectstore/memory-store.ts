@@ -5,7 +5,7 @@
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { assertKey, assertListPrefix, compareKeys, MAX_LIST_PAGE } from "./keys.ts";
-import type { ListPage, ObjectInfo, ObjectStore, PutResult } from "./object-store.ts";
+import type { GetOptions, ListPage, ObjectInfo, ObjectStore, PutResult } from "./object-store.ts";
 import { storeTrouble } from "./troubles.ts";
 
 interface StoredObject {
@@ -39,7 +39,7 @@ export class MemoryStore implements ObjectStore {
     this.#store(key, bytes);
   }
 
-  async get(key: string, range?: { start: number; end: number }): Promise<Uint8Array | undefined> {
+  async get(key: string, range?: { start: number; end: number }, options?: GetOptions): Promise<Uint8Array | undefined> {
     assertKey(key);
     const object = this.#objects.get(key);
     if (object === undefined) return undefined;
@@ -49,7 +49,11 @@ export class MemoryStore implements ObjectStore {
       const detail = `asked for bytes [${range.start}, ${range.end}) of ${object.bytes.length}`;
       throw storeTrouble("store-object-short", { store: this.description, operation: "get", key, detail });
     }
-    return object.bytes.slice(range.start, range.end);
+    const { into } = options ?? {};
+    if (into === undefined) return object.bytes.slice(range.start, range.end);
+    assert(into.length === range.end - range.start, `memory of the range's length for ${key}`);
+    into.set(object.bytes.subarray(range.start, range.end));
+    return into;
   }
 
   async getTail(key: string, lengthBytes: number): Promise<{ bytes: Uint8Array; sizeBytes: number } | undefined> {

@@ -2,7 +2,7 @@
 import type { Clock } from "../base/clock.ts";
 import { Trouble } from "../base/trouble.ts";
 import type { Counter, Histogram, Metrics } from "../telemetry/telemetry.ts";
-import type { ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
+import type { GetOptions, ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
 
 const LATENCY_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const OPERATIONS = ["createOnce", "put", "get", "getTail", "head", "list", "delete"] as const;
@@ -59,7 +59,7 @@ export class MeteredStore implements ObjectStore {
     return this.#measure("put", () => this.#inner.put(key, bytes, options));
   }
 
-  async get(key: string, range?: { start: number; end: number }, options?: StoreCallOptions): Promise<Uint8Array | undefined> {
+  async get(key: string, range?: { start: number; end: number }, options?: GetOptions): Promise<Uint8Array | undefined> {
     const bytes = await this.#measure("get", () => this.#inner.get(key, range, options));
     this.#receivedBytes.add(bytes?.length ?? 0);
     return bytes;

@@ -31,6 +31,14 @@ export interface StoreCallOptions {
   readonly deadlineMs?: number;
 }
 
+export interface GetOptions extends StoreCallOptions {
+  /**
+   * Memory of the range's length that the body may read into; then the answer is that array. Nothing is written to it once the call has settled. A body
+   * may as well answer with memory of its own.
+   */
+  readonly into?: Uint8Array;
+}
+
 export interface ObjectStore {
   /** For logs: "s3://bucket/prefix (endpoint)", "file:DIR". No credentials. */
   readonly description: string;
@@ -45,7 +53,7 @@ export interface ObjectStore {
   put(key: string, bytes: Uint8Array, options?: StoreCallOptions): Promise<void>;
 
   /** Whole object, or bytes [start, end) of it. undefined when there is no such object. Rejects when shorter than asked. */
-  get(key: string, range?: { start: number; end: number }, options?: StoreCallOptions): Promise<Uint8Array | undefined>;
+  get(key: string, range?: { start: number; end: number }, options?: GetOptions): Promise<Uint8Array | undefined>;
 
   /** The last `lengthBytes` bytes (fewer when the object is shorter) and the object's size. */
   getTail(key: string, lengthBytes: number, options?: StoreCallOptions): Promise<{ bytes: Uint8Array; sizeBytes: number } | undefined>;

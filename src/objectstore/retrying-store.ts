@@ -9,7 +9,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import { Trouble } from "../base/trouble.ts";
 import type { Counter, Metrics } from "../telemetry/telemetry.ts";
-import type { ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
+import type { GetOptions, ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
 import type { RetryBudget } from "./retry-budget.ts";
 
 export interface RetryPolicy {
@@ -108,8 +108,11 @@ export class RetryingStore implements ObjectStore {
     return this.#repeat(options, (attempt) => this.#inner.put(key, bytes, attempt), bytes.length);
   }
 
-  get(key: string, range?: { start: number; end: number }, options?: StoreCallOptions): Promise<Uint8Array | undefined> {
-    return this.#repeat(options, (attempt) => this.#inner.get(key, range, attempt), range === undefined ? 0 : range.end - range.start);
+  get(key: string, range?: { start: number; end: number }, options?: GetOptions): Promise<Uint8Array | undefined> {
+    const into = options?.into;
+    const call = (attempt: StoreCallOptions): Promise<Uint8Array | undefined> =>
+      this.#inner.get(key, range, into === undefined ? attempt : { ...attempt, into });
+    return this.#repeat(options, call, range === undefined ? 0 : range.end - range.start);
   }
 
   getTail(key: string, lengthBytes: number, options?: StoreCallOptions): Promise<{ bytes: Uint8Array; sizeBytes: number } | undefined> {

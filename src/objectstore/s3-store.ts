@@ -23,7 +23,7 @@ import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { CallTimeout } from "./call-timeout.ts";
 import { assertKey, assertListPrefix, checkPrefix, MAX_LIST_PAGE } from "./keys.ts";
-import type { ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
+import type { GetOptions, ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
 import { type Credentials, RenewedCredentials } from "./s3-credentials.ts";
 import {
   areCredentialsRefused,
@@ -110,11 +110,12 @@ export class S3Store implements ObjectStore {
     );
   }
 
-  async get(key: string, range?: { start: number; end: number }, options?: StoreCallOptions): Promise<Uint8Array | undefined> {
+  async get(key: string, range?: { start: number; end: number }, options?: GetOptions): Promise<Uint8Array | undefined> {
     assertKey(key);
     assert(range === undefined || (range.start >= 0 && range.start < range.end), `empty range of ${key}`);
     return this.#call("get", key, options, async (abortSignal) => {
-      const answer = await this.#getObject(key, range === undefined ? undefined : `bytes=${range.start}-${range.end - 1}`, abortSignal);
+      const wanted = range === undefined ? undefined : `bytes=${range.start}-${range.end - 1}`;
+      const answer = await this.#getObject(key, wanted, abortSignal, options?.into);
       if (answer === undefined) return undefined;
       if (range === undefined) {
         this.#verifyChecksum(key, answer.bytes, answer.output.ChecksumCRC32C);
@@ -214,14 +215,43 @@ export class S3Store implements ObjectStore {
     key: string,
     range: string | undefined,
     abortSignal: AbortSignal,
+    into?: Uint8Array,
   ): Promise<{ output: GetObjectCommandOutput; bytes: Uint8Array } | undefined> {
     try {
       const input = { Bucket: this.#bucket, Key: this.#keyPrefix + key, ...(range === undefined ? {} : { Range: range }) };
       const output = await this.#client.send(new GetObjectCommand(input), { abortSignal });
-      return { output, bytes: (await output.Body?.transformToByteArray()) ?? new Uint8Array(0) };
+      return { output, bytes: await this.#readBody(key, output.Body, into, abortSignal) };
     } catch (error) {
       if (isMissingObject(error)) return undefined;
       throw error;
+    }
+  }
+
+  /**
+   * The body's bytes; with `into`, as much of it as they fill. After the abort nothing is written there any more: its owner uses it for something else
+   * (`endingWith` does not wait for this).
+   */
+  async #readBody(
+    key: string,
+    body: GetObjectCommandOutput["Body"],
+    into: Uint8Array | undefined,
+    abortSignal: AbortSignal,
+  ): Promise<Uint8Array> {
+    if (body === undefined) return new Uint8Array(0);
+    if (into === undefined) return body.transformToByteArray();
+    const reader = body.transformToWebStream().getReader();
+    try {
+      for (let filled = 0; ; ) {
+        const { done, value } = await reader.read();
+        abortSignal.throwIfAborted();
+        if (done) return into.subarray(0, filled);
+        const chunk: Uint8Array = value;
+        if (filled + chunk.length > into.length) this.#verifyLength(key, into.length, filled + chunk.length);
+        into.set(chunk, filled);
+        filled += chunk.length;
+      }
+    } finally {
+      reader.cancel().catch(() => undefined);
     }
   }
 

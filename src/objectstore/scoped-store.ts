@@ -1,6 +1,6 @@
 /** One folder of a store as a store: every key gets `folder/` in front, and listings never leave it. */
 import { assertKey } from "./keys.ts";
-import type { ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
+import type { GetOptions, ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
 
 export class ScopedStore implements ObjectStore {
   readonly #inner: ObjectStore;
@@ -32,7 +32,7 @@ export class ScopedStore implements ObjectStore {
     return this.#inner.put(this.#prefix + key, bytes, options);
   }
 
-  get(key: string, range?: { start: number; end: number }, options?: StoreCallOptions): Promise<Uint8Array | undefined> {
+  get(key: string, range?: { start: number; end: number }, options?: GetOptions): Promise<Uint8Array | undefined> {
     return this.#inner.get(this.#prefix + key, range, options);
   }
 

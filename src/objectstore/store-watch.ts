@@ -8,7 +8,7 @@
 import type { Clock } from "../base/clock.ts";
 import { Trouble } from "../base/trouble.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
-import type { ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
+import type { GetOptions, ListPage, ObjectInfo, ObjectStore, PutResult, StoreCallOptions } from "./object-store.ts";
 import { type StoreTroubleCode, storeTrouble } from "./troubles.ts";
 
 /** Failures without an answer between them after which the store is away; fewer when they lie far apart. */
@@ -99,7 +99,7 @@ export class WatchedStore implements ObjectStore {
     return this.#watch("put", key, () => this.#inner.put(key, bytes, options));
   }
 
-  get(key: string, range?: { start: number; end: number }, options?: StoreCallOptions): Promise<Uint8Array | undefined> {
+  get(key: string, range?: { start: number; end: number }, options?: GetOptions): Promise<Uint8Array | undefined> {
     return this.#watch("get", key, () => this.#inner.get(key, range, options));
   }
 

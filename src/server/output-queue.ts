@@ -1,6 +1,7 @@
 /**
- * What a connection has yet to send. Byte sources (views into ring, cache or object store by reference) are resolved only when the socket has room, by
- * copying into one staging buffer that all connections share; nothing is kept in it between calls.
+ * What a connection has yet to send. Byte sources (views into ring, cache or object store by reference) are resolved only when the socket has room: what
+ * lies in large pieces of private memory is written from there, the rest by copying into one staging buffer that all connections share; nothing is
+ * kept in it between calls.
  *
  * Invariant: every ByteSource pushed is released exactly once: when its last byte was taken by the socket, or at `dispose`.
  */
@@ -9,7 +10,7 @@ import type { ByteSource } from "../base/byte-source.ts";
 import type { OutputPiece } from "../protocol/writer.ts";
 
 export const STAGING_BYTES = 256 * 1024;
-/** Arrays from here on are written from where they lie. */
+/** Pieces from here on are written from where they lie. */
 const DIRECT_WRITE_BYTES = 64 * 1024;
 /** Popped pieces are dropped from the array in runs of this many. */
 const COMPACT_AT = 256;
@@ -65,7 +66,7 @@ export class OutputQueue {
       this.dropFinished();
       const head = this.pieces[this.first];
       if (head === undefined) return { outcome: "empty", writtenBytes };
-      const bytes = this.isDirect(head) ? (head as Uint8Array).subarray(this.firstOffset) : this.stage();
+      const bytes = directBytes(head, this.firstOffset) ?? this.stage();
       if (bytes.length === 0) {
         this.load(head as ByteSource);
         break;
@@ -87,19 +88,15 @@ export class OutputQueue {
     this.heldBytes = 0;
   }
 
-  private isDirect(piece: OutputPiece): boolean {
-    return piece instanceof Uint8Array && piece.length - this.firstOffset >= DIRECT_WRITE_BYTES;
-  }
-
   /** Copies what fits, from the head on, up to the first piece that is not in memory or is better written directly. */
   private stage(): Uint8Array {
     let filled = 0;
     let offset = this.firstOffset;
     for (let index = this.first; index < this.pieces.length && filled < this.staging.length; index++) {
       const piece = this.pieces[index]!;
+      if (index > this.first && directBytes(piece, 0) !== undefined) break;
       const length = Math.min(sizeOf(piece) - offset, this.staging.length - filled);
       if (piece instanceof Uint8Array) {
-        if (index > this.first && piece.length >= DIRECT_WRITE_BYTES) break;
         this.staging.set(piece.subarray(offset, offset + length), filled);
       } else if (length > 0 && !piece.tryCopy(offset, length, this.staging, filled)) break;
       filled += length;
@@ -154,6 +151,13 @@ export class OutputQueue {
       this.first = 0;
     }
   }
+}
+
+/** What is written from where it lies, from `offset` of the piece on. */
+function directBytes(piece: OutputPiece, offset: number): Uint8Array | undefined {
+  if (sizeOf(piece) - offset < DIRECT_WRITE_BYTES) return undefined;
+  const bytes = piece instanceof Uint8Array ? piece.subarray(offset) : piece.tryView?.(offset);
+  return bytes !== undefined && bytes.length >= DIRECT_WRITE_BYTES ? bytes : undefined;
 }
 
 /** Gives back what a piece refers to; for answers that will not be sent. */

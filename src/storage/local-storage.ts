@@ -108,6 +108,8 @@ export class LocalStorage implements Storage {
       crc32c: options.crc32c,
       capacityBytes: options.blockCacheBytes,
       fetchBudget: this.fetchBudget,
+      clock: options.clock,
+      poisonReleased: options.poisonReleased ?? false,
     });
     this.reader = new CatchUpReader({
       wal,

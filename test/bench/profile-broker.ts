@@ -265,13 +265,14 @@ async function runFetch(port: number, fromOffset: number, bytes: number): Promis
   const send = (): void => {
     const partitions = [newFetchPartition({ partition: 0, fetchOffset: BigInt(offset), partitionMaxBytes: 1_048_576 })];
     const topics = [newFetchTopic({ topic: topicName, partitions })];
-    link.send(encode(fetchApi, 4, newFetchRequest({ maxWaitMs: 500, minBytes: 1, maxBytes: 52_428_800, isolationLevel: 0, topics })));
+    link.send(encode(fetchApi, 10, newFetchRequest({ maxWaitMs: 500, minBytes: 1, maxBytes: 52_428_800, isolationLevel: 0, topics })));
   };
   const link: Link = await new Link(
     port,
     (head) => {
-      // Version 4: correlation id, throttle time, one topic (count, name), one partition (count, index, code, two offsets, aborted), records.
-      const records = 4 + 4 + 4 + 2 + topicName.length + 4 + 4 + 2 + 8 + 8 + 4;
+      // Version 10, the first that may see zstd (before it every batch is looked at): correlation id, throttle time, code, session, one topic (count, name),
+      // one partition (count, index, code, three offsets, aborted), records.
+      const records = 4 + 4 + 2 + 4 + 4 + 2 + topicName.length + 4 + 4 + 2 + 8 + 8 + 8 + 4;
       const size = head.readInt32BE(records);
       if (size <= 0) return reject(new Error(`nothing at offset ${offset}`));
       for (let at = 0; at < size; ) {

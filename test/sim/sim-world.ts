@@ -153,15 +153,16 @@ class SimJobs implements Jobs {
     return this.complete(() => Bun.zstdCompressSync(bytes, { level }));
   }
 
-  zstdDecompress(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+  zstdDecompressInto(bytes: Uint8Array, target: Uint8Array): Promise<number> {
     return this.complete(() => {
       const content = Bun.zstdDecompressSync(bytes);
-      if (content.length > maxBytes) throw new Error(`zstd frame of ${content.length} bytes, ${maxBytes} allowed`);
-      return content;
+      if (content.length > target.length) throw new Error(`zstd frame of ${content.length} bytes, ${target.length} allowed`);
+      target.set(content);
+      return content.length;
     });
   }
 
-  private complete(work: () => Uint8Array): Promise<Uint8Array> {
+  private complete<Result>(work: () => Result): Promise<Result> {
     return new Promise((resolve, reject) => {
       // The work is done when it completes: what it reads must have stayed as it was.
       this.process.post(this.process.random.nextFloat() * 3, "job", () => {

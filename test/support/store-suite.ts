@@ -66,6 +66,18 @@ export function describeStore(getStore: () => ObjectStore, timeoutMs = 30_000): 
     expect(await store.head(key)).toMatchObject({ key, sizeBytes: TEXT.length });
   });
 
+  check("reads a range into the caller's memory, and not beyond it", async (store, folder) => {
+    const key = `${folder}/a`;
+    await store.put(key, bytesOf(TEXT));
+    const memory = new Uint8Array(9).fill(7);
+    const into = memory.subarray(2, 7);
+    expect(textOf(await store.get(key, { start: 4, end: 9 }, { into }))).toBe("quick");
+    expect([...memory.subarray(0, 2), ...memory.subarray(7)]).toEqual([7, 7, 7, 7]);
+    expect(await store.get(`${folder}/none`, { start: 4, end: 9 }, { into })).toBeUndefined();
+    const range = { start: TEXT.length - 3, end: TEXT.length + 2 };
+    await expect(store.get(key, range, { into })).rejects.toMatchObject({ code: "store-object-short" });
+  });
+
   check("rejects a range beyond the end", async (store, folder) => {
     await store.put(`${folder}/a`, bytesOf(TEXT));
     for (const range of [

@@ -9,10 +9,13 @@ interface Entry<Value> {
 export class LruCache<Value> {
   readonly capacityBytes: number;
   private readonly entries = new Map<string, Entry<Value>>();
+  private readonly onDropped: ((value: Value) => void) | undefined;
   private used = 0;
 
-  constructor(capacityBytes: number) {
+  /** `onDropped` is told of each value that falls out, is replaced, deleted or not kept at all; not of one that is taken. */
+  constructor(capacityBytes: number, onDropped?: (value: Value) => void) {
     this.capacityBytes = capacityBytes;
+    this.onDropped = onDropped;
   }
 
   get usedBytes(): number {
@@ -20,6 +23,15 @@ export class LruCache<Value> {
   }
   get size(): number {
     return this.entries.size;
+  }
+
+  has(key: string): boolean {
+    return this.entries.has(key);
+  }
+
+  /** Without counting as a use. */
+  peek(key: string): Value | undefined {
+    return this.entries.get(key)?.value;
   }
 
   get(key: string): Value | undefined {
@@ -34,25 +46,33 @@ export class LruCache<Value> {
   set(key: string, value: Value, sizeBytes: number): void {
     assert(sizeBytes >= 0, "a size is not negative");
     this.delete(key);
-    if (sizeBytes > this.capacityBytes) return;
+    if (sizeBytes > this.capacityBytes) {
+      this.onDropped?.(value);
+      return;
+    }
     this.entries.set(key, { value, sizeBytes });
     this.used += sizeBytes;
-    for (const [oldest, entry] of this.entries) {
+    for (const [oldest] of this.entries) {
       if (this.used <= this.capacityBytes) break;
-      this.entries.delete(oldest);
-      this.used -= entry.sizeBytes;
+      this.delete(oldest);
     }
   }
 
-  delete(key: string): void {
+  /** Out of the cache and to the caller. */
+  take(key: string): Value | undefined {
     const entry = this.entries.get(key);
-    if (entry === undefined) return;
+    if (entry === undefined) return undefined;
     this.entries.delete(key);
     this.used -= entry.sizeBytes;
+    return entry.value;
+  }
+
+  delete(key: string): void {
+    const value = this.take(key);
+    if (value !== undefined) this.onDropped?.(value);
   }
 
   clear(): void {
-    this.entries.clear();
-    this.used = 0;
+    for (const key of [...this.entries.keys()]) this.delete(key);
   }
 }

@@ -2,27 +2,55 @@
  * Checked blocks and indexes of segment objects in private memory, with one request at a time for the same thing. What is being fetched is charged to the
  * fetch budget until it is in the cache, so that no number of readers can hold more than budget + cache.
  *
- * A caller's abort never ends a fetch that others share: callers stop waiting, the fetch goes on.
+ * Blocks, and the stored bytes that they are made of, lie in memory that is used again (`base/buffer-pool.ts`): who is given a block releases it
+ * (`held-block.ts`). A caller's abort never ends a fetch that others share: callers stop waiting, the fetch goes on.
  */
+import { assert } from "../../base/assert.ts";
+import { BufferPool } from "../../base/buffer-pool.ts";
+import type { Clock } from "../../base/clock.ts";
 import type { Jobs } from "../../base/jobs.ts";
 import type { ObjectStore } from "../../objectstore/object-store.ts";
-import type { DataBlock } from "../segment/data-block.ts";
 import { openBlock } from "../segment/open-block.ts";
 import { type Crc32c, SEGMENT_TAIL_BYTES, segmentDamaged } from "../segment/segment-format.ts";
 import { type BlockEntry, SegmentIndex, type StreamEntry } from "../segment/segment-index.ts";
 import { type StreamId, streamKey } from "../types.ts";
+import { BlockCache } from "./block-cache.ts";
+import { HeldBlock } from "./held-block.ts";
 import { LruCache } from "./lru-cache.ts";
-import type { MemoryBudget } from "./memory-budget.ts";
+import type { MemoryBudget, MemoryLease } from "./memory-budget.ts";
 
 /** Stored bytes that one ranged GET asks for at most, unless one block alone is larger. */
 export const FETCH_MAX_BYTES = 4 * 1024 * 1024;
+/** Memory that lies free between uses: of stored ranges, of blocks; and how long. */
+const RETAINED_RANGE_BYTES = 2 * FETCH_MAX_BYTES;
+const RETAINED_BLOCK_BYTES = 16 * 1024 * 1024;
+const MEMORY_IDLE_MS = 2_000;
 
 export interface SegmentCacheOptions {
   readonly store: ObjectStore;
   readonly jobs: Jobs;
   readonly crc32c: Crc32c;
+  readonly clock: Clock;
   readonly capacityBytes: number;
   readonly fetchBudget: MemoryBudget;
+  /** For tests and the simulator: memory that is used again is filled with poison first. */
+  readonly poisonReleased?: boolean;
+}
+
+/** A block that is on its way. */
+interface BlockFlight {
+  readonly block: Promise<HeldBlock | undefined>;
+  /** How many have been promised the block: each gets a hold of its own. */
+  waiters: number;
+}
+
+/** Stored bytes of consecutive blocks. */
+interface FetchedRange {
+  /** Where it begins in the object. */
+  readonly position: number;
+  readonly bytes: Uint8Array;
+  readonly memory: Uint8Array;
+  readonly lease: MemoryLease;
 }
 
 export class SegmentCache {
@@ -30,9 +58,11 @@ export class SegmentCache {
   private readonly jobs: Jobs;
   private readonly crc32c: Crc32c;
   private readonly fetchBudget: MemoryBudget;
-  private readonly blocks: LruCache<DataBlock>;
+  private readonly rangeBuffers: BufferPool;
+  private readonly blockBuffers: BufferPool;
+  private readonly blocks: BlockCache;
   private readonly indexes: LruCache<SegmentIndex>;
-  private readonly blockFlights = new Map<string, Promise<DataBlock | undefined>>();
+  private readonly blockFlights = new Map<string, BlockFlight>();
   private readonly indexFlights = new Map<string, Promise<SegmentIndex | undefined>>();
 
   constructor(options: SegmentCacheOptions) {
@@ -42,7 +72,10 @@ export class SegmentCache {
     this.fetchBudget = options.fetchBudget;
     const indexCapacity = Math.max(Math.floor(options.capacityBytes / 8), SEGMENT_TAIL_BYTES);
     this.indexes = new LruCache(indexCapacity);
-    this.blocks = new LruCache(Math.max(options.capacityBytes - indexCapacity, 0));
+    this.blocks = new BlockCache(Math.max(options.capacityBytes - indexCapacity, 0));
+    const pool = { clock: options.clock, idleMs: MEMORY_IDLE_MS, poisonReleased: options.poisonReleased ?? false };
+    this.rangeBuffers = new BufferPool({ ...pool, retainedBytes: RETAINED_RANGE_BYTES });
+    this.blockBuffers = new BufferPool({ ...pool, retainedBytes: RETAINED_BLOCK_BYTES });
   }
 
   get usedBytes(): number {
@@ -61,8 +94,13 @@ export class SegmentCache {
   peekIndex(objectKey: string): SegmentIndex | undefined {
     return this.indexes.get(objectKey);
   }
-  peekBlock(objectKey: string, blockNumber: number): DataBlock | undefined {
-    return this.blocks.get(`${objectKey}#${blockNumber}`);
+  /** A block that is at hand; the caller releases it. */
+  takeBlock(objectKey: string, blockNumber: number): HeldBlock | undefined {
+    return this.blocks.get(blockKey(objectKey, blockNumber))?.retain();
+  }
+  /** A sequential reader has read the block to its end: it is not worth much memory, unless somebody asks for it again. */
+  notePassed(objectKey: string, blockNumber: number): void {
+    this.blocks.notePassed(blockKey(objectKey, blockNumber));
   }
 
   /** Undefined: there is no such object. One ranged read; of a small object it brings `stream`'s blocks along. */
@@ -94,7 +132,7 @@ export class SegmentCache {
       const block = index.getBlock(number);
       try {
         const stored = object.subarray(block.position, block.position + block.storedBytes);
-        this.keep(index, number, await openBlock(index, stream, block, stored, this.crc32c, this.jobs));
+        this.blocks.set(blockKey(index.objectKey, number), await this.open(index, stream, block, stored));
       } catch {
         return;
       }
@@ -102,51 +140,116 @@ export class SegmentCache {
   }
 
   /**
-   * Block `number` of the object; undefined: there is no such object any more. The same ranged GET brings the blocks up to
-   * `throughNumber` of the same stream along, as far as they are not at hand.
+   * Block `number` of the object, for the caller to release; undefined: there is no such object any more. The same ranged GET brings the blocks up
+   * to `throughNumber` of the same stream along, as far as they are not at hand.
    */
-  getBlock(index: SegmentIndex, stream: StreamId, number: number, throughNumber: number): Promise<DataBlock | undefined> {
-    const cached = this.peekBlock(index.objectKey, number);
-    if (cached !== undefined) return Promise.resolve(cached);
-    const flying = this.blockFlights.get(`${index.objectKey}#${number}`);
-    if (flying !== undefined) return flying;
+  async getBlock(index: SegmentIndex, stream: StreamId, number: number, throughNumber: number): Promise<HeldBlock | undefined> {
+    const cached = this.takeBlock(index.objectKey, number);
+    if (cached !== undefined) return cached;
+    if (!this.blockFlights.has(blockKey(index.objectKey, number))) this.startFetch(index, stream, number, throughNumber);
+    const flight = this.blockFlights.get(blockKey(index.objectKey, number));
+    assert(flight !== undefined, "a fetch that was started is under way");
+    flight.waiters += 1;
+    return flight.block;
+  }
+
+  /** Asks for block `number` and those up to `throughNumber` that one GET brings along, if nobody has; returns the number after the last one. */
+  prefetchBlocks(index: SegmentIndex, stream: StreamId, number: number, throughNumber: number): number {
+    return this.isNear(index.objectKey, number) ? number + 1 : this.startFetch(index, stream, number, throughNumber);
+  }
+
+  /** At hand or on its way. */
+  private isNear(objectKey: string, number: number): boolean {
+    const key = blockKey(objectKey, number);
+    return this.blockFlights.has(key) || this.blocks.has(key);
+  }
+
+  /** One GET for `number` and the blocks behind it up to `throughNumber`, until one that is near; returns the number after the last one. */
+  private startFetch(index: SegmentIndex, stream: StreamId, number: number, throughNumber: number): number {
     const entries = [index.getBlock(number)];
     let storedBytes = entries[0]?.storedBytes ?? 0;
     for (let next = number + 1; next <= throughNumber; next += 1) {
       const entry = index.getBlock(next);
-      const key = `${index.objectKey}#${next}`;
-      if (storedBytes + entry.storedBytes > FETCH_MAX_BYTES || this.blockFlights.has(key) || this.blocks.get(key) !== undefined) break;
+      if (storedBytes + entry.storedBytes > FETCH_MAX_BYTES || this.isNear(index.objectKey, next)) break;
       storedBytes += entry.storedBytes;
       entries.push(entry);
     }
-    return this.fetchBlocks(index, stream, entries);
+    const range = this.fetchRange(index.objectKey, entries);
+    const opened = entries.map((entry) => this.startFlight(index, stream, entry, range));
+    void Promise.allSettled(opened).then(() =>
+      range.then(
+        (fetched) => this.releaseRange(fetched),
+        () => undefined,
+      ),
+    );
+    return number + entries.length;
   }
 
-  private fetchBlocks(index: SegmentIndex, stream: StreamId, entries: readonly BlockEntry[]): Promise<DataBlock | undefined> {
+  private async fetchRange(objectKey: string, entries: readonly BlockEntry[]): Promise<FetchedRange | undefined> {
     const start = entries[0]?.position ?? 0;
     const last = entries.at(-1);
     const end = (last?.position ?? 0) + (last?.storedBytes ?? 0);
     let cost = end - start;
     for (const entry of entries) cost += entry.rawBytes;
-
-    const claim = this.fetchBudget.acquire(cost);
-    const fetched = claim.then(() => this.store.get(index.objectKey, { start, end }));
-    const opened = entries.map((entry) => {
-      return this.singleFlight(this.blockFlights, `${index.objectKey}#${entry.number}`, async () => {
-        const bytes = await fetched;
-        if (bytes === undefined) return undefined;
-        const stored = bytes.subarray(entry.position - start, entry.position - start + entry.storedBytes);
-        const block = await openBlock(index, stream, entry, stored, this.crc32c, this.jobs);
-        this.keep(index, entry.number, block);
-        return block;
-      });
-    });
-    void Promise.allSettled(opened).then(async () => (await claim).release());
-    return opened[0] ?? Promise.resolve(undefined);
+    const lease = await this.fetchBudget.acquire(cost);
+    const memory = this.rangeBuffers.take(end - start);
+    try {
+      const bytes = await this.store.get(objectKey, { start, end }, { into: memory.subarray(0, end - start) });
+      if (bytes !== undefined) return { position: start, bytes, memory, lease };
+    } catch (error) {
+      this.rangeBuffers.give(memory);
+      lease.release();
+      throw error;
+    }
+    this.rangeBuffers.give(memory);
+    lease.release();
+    return undefined;
   }
 
-  private keep(index: SegmentIndex, number: number, block: DataBlock): void {
-    this.blocks.set(`${index.objectKey}#${number}`, block, block.bytes.length + 4 * block.batchCount);
+  private releaseRange(range: FetchedRange | undefined): void {
+    if (range === undefined) return;
+    this.rangeBuffers.give(range.memory);
+    range.lease.release();
+  }
+
+  /** Settles once the block is in the cache, and held for each of those who wait for it. */
+  private startFlight(
+    index: SegmentIndex,
+    stream: StreamId,
+    entry: BlockEntry,
+    range: Promise<FetchedRange | undefined>,
+  ): Promise<HeldBlock | undefined> {
+    const key = blockKey(index.objectKey, entry.number);
+    const start = async (): Promise<HeldBlock | undefined> => {
+      try {
+        const fetched = await range;
+        if (fetched === undefined) return undefined;
+        const position = entry.position - fetched.position;
+        const held = await this.open(index, stream, entry, fetched.bytes.subarray(position, position + entry.storedBytes));
+        for (let i = 0; i < flight.waiters; i += 1) held.retain();
+        this.blocks.set(key, held);
+        return held;
+      } finally {
+        this.blockFlights.delete(key);
+      }
+    };
+    const flight: BlockFlight = { block: start(), waiters: 0 };
+    this.blockFlights.set(key, flight);
+    // Read-ahead may leave a failure to nobody; who wants the block meets it again.
+    flight.block.catch(() => undefined);
+    return flight.block;
+  }
+
+  /** Held once, for the cache. */
+  private async open(index: SegmentIndex, stream: StreamId, entry: BlockEntry, stored: Uint8Array): Promise<HeldBlock> {
+    const memory = this.blockBuffers.take(entry.rawBytes);
+    try {
+      const block = await openBlock(index, stream, entry, stored, this.crc32c, this.jobs, memory);
+      return new HeldBlock(block, memory, this.blockBuffers, 1);
+    } catch (error) {
+      this.blockBuffers.give(memory);
+      throw error;
+    }
   }
 
   /** The checkpoint of a stream that `index` names; undefined: the object is gone. */
@@ -173,8 +276,11 @@ export class SegmentCache {
     if (flying !== undefined) return flying;
     const flight = begin().finally(() => flights.delete(key));
     flights.set(key, flight);
-    // Read-ahead may leave a failure to nobody; who wants the block meets it again.
     flight.catch(() => undefined);
     return flight;
   }
+}
+
+function blockKey(objectKey: string, blockNumber: number): string {
+  return `${objectKey}#${blockNumber}`;
 }

@@ -12,7 +12,8 @@ import { Trouble } from "../../base/trouble.ts";
 import type { MemoryBudget, MemoryLease } from "../cache/memory-budget.ts";
 import type { ReadLimits, RecordsSlice, StreamId } from "../types.ts";
 import type { PayloadPlace, Wal } from "../wal/wal.ts";
-import type { ObjectReader, Selection } from "./object-reader.ts";
+import { BlocksSlice } from "./blocks-slice.ts";
+import { type ObjectReader, releasePieces, type Selection } from "./object-reader.ts";
 import { emptySlice, PrivateSlice } from "./private-slice.ts";
 import type { ReadAhead } from "./read-ahead.ts";
 import type { StreamLog } from "./stream-log.ts";
@@ -23,6 +24,8 @@ const FIRST_CLAIM_MAX_BYTES = 4 * 1024 * 1024;
 /** Small batches that one read takes from the device: where they lie apart, each is a device read of its own. */
 const DEVICE_READ_BATCHES = 128;
 const BUDGET_WAIT_MS = 5_000;
+/** Of one sequential consumer, of blocks as they lie in memory. */
+const WINDOW_MAX_BYTES = 16 * 1024 * 1024;
 /** Times a read is planned again because the bytes moved (ring to device to object) under it. */
 const MOVE_ATTEMPTS = 8;
 
@@ -81,7 +84,7 @@ export class CatchUpReader implements TailSource {
 
   /** Read-ahead never takes more than this of the cache for one consumer. */
   get maxWindowBytes(): number {
-    return Math.max(Math.floor(this.sliceBudget.capacityBytes / 8), 64 * 1024);
+    return Math.min(Math.max(Math.floor(this.sliceBudget.capacityBytes / 8), 64 * 1024), WINDOW_MAX_BYTES);
   }
 
   claimLoadBytes(bytes: number): Promise<MemoryLease> {
@@ -176,27 +179,35 @@ export class CatchUpReader implements TailSource {
     readAhead: ReadAhead,
     signal: AbortSignal | undefined,
   ): Promise<RecordsSlice> {
-    const windowBytes = readAhead.take(fromOffset);
+    const cursor = readAhead.take(fromOffset);
+    const isSequential = cursor.windowBytes > 0;
     const maxBytes = Math.min(limits.maxBytes, FIRST_CLAIM_MAX_BYTES, this.sliceBudget.capacityBytes);
     let lease: MemoryLease | undefined = await this.acquire(maxBytes, signal);
+    let selection: Selection | undefined;
     try {
-      const selection = await this.objects.select(log.id, fromOffset, { ...limits, maxBytes, windowBytes });
+      selection = await this.objects.select(log.id, fromOffset, { ...limits, maxBytes, windowBytes: cursor.windowBytes });
       if (selection.sizeBytes === 0) {
         lease.release();
         return emptySlice(fromOffset);
       }
-      if (selection.sizeBytes > lease.bytes) {
+      const { firstOffset, nextOffset, sizeBytes, pieces } = selection;
+      const isWorthHolding = heldBytes(selection) <= 2 * sizeBytes;
+      if (sizeBytes > lease.bytes) {
         lease.release();
         lease = undefined;
-        lease = await this.acquire(selection.sizeBytes, signal);
+        lease = await this.acquire(sizeBytes, signal);
       }
-      const bytes = allocateUnfilled(selection.sizeBytes);
+      lease.shrinkTo(sizeBytes);
+      const fetchBytes = readAhead.advance(nextOffset, cursor, sizeBytes);
+      if (fetchBytes > 0) this.objects.prefetch(log.id, cursor, limits.endOffset, fetchBytes).catch(() => undefined);
+      if (isSequential) this.objects.notePassed(selection);
+      if (isWorthHolding) return new BlocksSlice(firstOffset, nextOffset, pieces, lease);
+      const bytes = allocateUnfilled(sizeBytes);
       copySelection(selection, bytes);
-      lease.shrinkTo(selection.sizeBytes);
-      const next = readAhead.advance(selection.nextOffset, windowBytes);
-      if (next > 0) this.objects.prefetch(log.id, selection.nextOffset, limits.endOffset, next).catch(() => undefined);
-      return new PrivateSlice(selection.firstOffset, selection.nextOffset, bytes, lease);
+      releasePieces(pieces);
+      return new PrivateSlice(firstOffset, nextOffset, bytes, lease);
     } catch (error) {
+      if (selection !== undefined) releasePieces(selection.pieces);
       lease?.release();
       throw error;
     }
@@ -227,8 +238,10 @@ export class CatchUpReader implements TailSource {
       const room = target.length - position;
       const endOffset = Math.min(nextOffset, log.committedEndOffset);
       const selection = await this.objects.select(log.id, offset, { endOffset, maxBytes: room, atLeastOneBatch: true, windowBytes: room });
-      if (selection.sizeBytes === 0 || selection.firstOffset !== offset || selection.sizeBytes > room) break;
-      copySelection(selection, target.subarray(position));
+      const isNext = selection.sizeBytes > 0 && selection.firstOffset === offset && selection.sizeBytes <= room;
+      if (isNext) copySelection(selection, target.subarray(position));
+      releasePieces(selection.pieces);
+      if (!isNext) break;
       position += selection.sizeBytes;
       offset = selection.nextOffset;
     }
@@ -238,12 +251,18 @@ export class CatchUpReader implements TailSource {
 
 function copySelection(selection: Selection, target: Uint8Array): void {
   let position = 0;
-  for (const { block, firstBatch, endBatch } of selection.pieces) {
+  for (const { held, firstBatch, endBatch } of selection.pieces) {
+    const { block } = held;
     const start = block.batchStart(firstBatch);
     const end = block.batchStart(endBatch);
     target.set(block.bytes.subarray(start, end), position);
     position += end - start;
   }
+}
+
+/** What a slice of these blocks keeps from others, though the budget counts what it sends alone. */
+function heldBytes(selection: Selection): number {
+  return selection.pieces.reduce((sum, { held }) => sum + held.block.bytes.length, 0);
 }
 
 function catchUpBusy(): Trouble {

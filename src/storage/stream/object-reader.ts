@@ -3,20 +3,28 @@
  * compaction may have moved the range; the same answer twice is a Trouble, never an empty result.
  */
 import { Trouble } from "../../base/trouble.ts";
+import type { HeldBlock } from "../cache/held-block.ts";
 import type { SegmentCache } from "../cache/segment-cache.ts";
 import type { CommittedRange, CommittedRangesPort } from "../ports.ts";
-import type { DataBlock } from "../segment/data-block.ts";
 import { segmentDamaged } from "../segment/segment-format.ts";
 import type { SegmentIndex, StreamEntry } from "../segment/segment-index.ts";
 import { type StreamId, streamKey } from "../types.ts";
+import type { Cursor } from "./read-ahead.ts";
 
-/** Batches [firstBatch, endBatch) of a block. */
-export interface BlockPiece {
-  readonly block: DataBlock;
+/** Batches [firstBatch, endBatch) of a block, and a hold on it. */
+export interface BlockPiece extends FoundBlock {
   readonly firstBatch: number;
   readonly endBatch: number;
 }
 
+/** Who has it releases `held`. */
+export interface FoundBlock {
+  readonly held: HeldBlock;
+  readonly range: CommittedRange;
+  readonly blockNumber: number;
+}
+
+/** Whoever has it releases its pieces. */
 export interface Selection {
   readonly pieces: readonly BlockPiece[];
   readonly sizeBytes: number;
@@ -30,7 +38,7 @@ export interface SelectLimits {
   readonly endOffset: number;
   readonly maxBytes: number;
   readonly atLeastOneBatch: boolean;
-  /** Stored bytes behind the first block that one GET may bring along. */
+  /** Raw bytes behind the first block that one GET may bring along. */
   readonly windowBytes: number;
 }
 
@@ -59,13 +67,23 @@ export class ObjectReader {
   /** Selects batches from the one that contains `fromOffset` (else the first above it) on. The first block is fetched; later ones are taken when at hand. */
   async select(id: StreamId, fromOffset: number, limits: SelectLimits): Promise<Selection> {
     const pieces: BlockPiece[] = [];
+    try {
+      return await this.selectInto(pieces, id, fromOffset, limits);
+    } catch (error) {
+      releasePieces(pieces);
+      throw error;
+    }
+  }
+
+  private async selectInto(pieces: BlockPiece[], id: StreamId, fromOffset: number, limits: SelectLimits): Promise<Selection> {
     let sizeBytes = 0;
     let firstOffset = fromOffset;
     let nextOffset = fromOffset;
     while (nextOffset < limits.endOffset) {
-      const found = pieces.length === 0 ? await this.fetchBlock(id, nextOffset, limits.windowBytes) : this.peekBlock(id, nextOffset);
+      const found = pieces.length === 0 ? await this.fetchBlock(id, nextOffset, limits.windowBytes) : this.takeBlock(id, nextOffset);
       if (found === undefined) break;
-      const { block, range } = found;
+      const { block } = found.held;
+      const { range } = found;
       const firstBatch = block.findBatch(Math.max(nextOffset, range.baseOffset));
       let batch = firstBatch;
       for (; batch < block.batchCount; batch += 1) {
@@ -77,22 +95,25 @@ export class ObjectReader {
         sizeBytes += length;
         nextOffset = block.lastOffset(batch) + 1;
       }
-      if (batch === firstBatch) break;
-      pieces.push({ block, firstBatch, endBatch: batch });
+      if (batch === firstBatch) {
+        found.held.release();
+        break;
+      }
+      pieces.push({ ...found, firstBatch, endBatch: batch });
       if (batch < block.batchCount && block.baseOffset(batch) < range.endOffset) break;
     }
     return { pieces, sizeBytes, firstOffset, nextOffset };
   }
 
   /** The block that holds `offset`, else the first above it; undefined: metadata knows nothing at or above. */
-  async fetchBlock(id: StreamId, offset: number, windowBytes: number): Promise<{ block: DataBlock; range: CommittedRange } | undefined> {
+  async fetchBlock(id: StreamId, offset: number, windowBytes: number): Promise<FoundBlock | undefined> {
     let missingKey: string | undefined;
     for (let attempt = 0; attempt < RESOLVE_ATTEMPTS; attempt += 1) {
       const located = await this.locate(id, offset, missingKey);
       if (located === undefined) return undefined;
       const through = lastWithin(located, windowBytes);
-      const block = await this.cache.getBlock(located.index, id, located.blockNumber, through);
-      if (block !== undefined) return { block, range: located.range };
+      const held = await this.cache.getBlock(located.index, id, located.blockNumber, through);
+      if (held !== undefined) return { held, range: located.range, blockNumber: located.blockNumber };
       missingKey = located.range.objectKey;
       this.cache.forget(missingKey);
     }
@@ -115,29 +136,52 @@ export class ObjectReader {
     throw segmentMissing(id, offset, missing ?? "");
   }
 
-  private peekBlock(id: StreamId, offset: number): { block: DataBlock; range: CommittedRange } | undefined {
+  /** A sequential reader goes on behind the selection: blocks of which it has had the last batch need no longer be kept for it. */
+  notePassed(selection: Selection): void {
+    for (const { held, range, blockNumber, endBatch } of selection.pieces) {
+      const { block } = held;
+      const isLast = endBatch === block.batchCount || block.baseOffset(endBatch) >= range.endOffset;
+      if (isLast) this.cache.notePassed(range.objectKey, blockNumber);
+    }
+  }
+
+  private takeBlock(id: StreamId, offset: number): FoundBlock | undefined {
     const range = this.ranges.findRange(id, offset);
     const index = range === undefined ? undefined : this.cache.peekIndex(range.objectKey);
     if (range === undefined || index === undefined) return undefined;
     const { blockNumber } = locateIn(index, range, id, offset);
-    const block = this.cache.peekBlock(range.objectKey, blockNumber);
-    return block === undefined ? undefined : { block, range };
+    const held = this.cache.takeBlock(range.objectKey, blockNumber);
+    return held === undefined ? undefined : { held, range, blockNumber };
   }
 
-  /** Brings what follows `offset` into the cache, up to `windowBytes` stored; stops when others need the room, or at the first thing that does not work. */
-  async prefetch(id: StreamId, fromOffset: number, endOffset: number, windowBytes: number): Promise<void> {
-    let offset = fromOffset;
-    let left = windowBytes;
-    while (left > 0 && offset < endOffset && this.cache.canReadAhead) {
-      const located = await this.locate(id, offset, undefined);
-      if (located === undefined) return;
-      const entry = located.index.getBlock(located.blockNumber);
-      const block = await this.cache.getBlock(located.index, id, located.blockNumber, lastWithin(located, left));
-      if (block === undefined) return;
-      left -= entry.storedBytes;
-      offset = Math.min(entry.endOffset, located.range.endOffset);
+  /**
+   * Asks for `bytes` of blocks from `cursor.aheadOffset` on, some GETs at a time, and does not wait for them; stops when others need the room, or at the
+   * first thing that does not work. `cursor` may go on meanwhile.
+   */
+  async prefetch(id: StreamId, cursor: Cursor, endOffset: number, bytes: number): Promise<void> {
+    cursor.isFetching = true;
+    try {
+      let left = bytes;
+      while (left > 0 && cursor.aheadOffset < endOffset && this.cache.canReadAhead) {
+        const located = await this.locate(id, cursor.aheadOffset, undefined);
+        if (located === undefined) return;
+        const { index, range, blockNumber } = located;
+        const end = this.cache.prefetchBlocks(index, id, blockNumber, lastWithin(located, left));
+        for (let number = blockNumber; number < end; number += 1) {
+          const entry = index.getBlock(number);
+          left -= entry.rawBytes;
+          cursor.aheadBytes += entry.rawBytes;
+          cursor.aheadOffset = Math.max(cursor.aheadOffset, Math.min(entry.endOffset, range.endOffset));
+        }
+      }
+    } finally {
+      cursor.isFetching = false;
     }
   }
+}
+
+export function releasePieces(pieces: readonly BlockPiece[]): void {
+  for (const { held } of pieces) held.release();
 }
 
 function locateIn(index: SegmentIndex, range: CommittedRange, id: StreamId, offset: number): Located {
@@ -156,7 +200,7 @@ function lastWithin(located: Located, windowBytes: number): number {
   let bytes = 0;
   while (through + 1 < end) {
     const next = located.index.getBlock(through + 1);
-    bytes += next.storedBytes;
+    bytes += next.rawBytes;
     if (bytes > windowBytes || next.baseOffset >= located.range.endOffset) break;
     through += 1;
   }

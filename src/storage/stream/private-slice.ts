@@ -27,6 +27,11 @@ export class PrivateSlice implements RecordsSlice {
     return true;
   }
 
+  tryView(from: number): Uint8Array {
+    assert(this.bytes !== undefined, "a slice is not used after its release");
+    return this.bytes.subarray(from);
+  }
+
   load(): Promise<void> {
     return Promise.resolve();
   }

@@ -117,15 +117,18 @@ async function findInRange(
       if (isWhole && match === greatestMatch) return { baseOffset: entry.maxTimestampBaseOffset, maxTimestampMs: entry.maxTimestampMs };
       const fetched = await objects.fetchBlock(log.id, offset, 0);
       if (fetched === undefined) return undefined;
-      const { block } = fetched;
-      let end = block.findBatch(bound - 1);
-      if (end < block.batchCount && block.lastOffset(end) < bound) end += 1;
-      const found = match(block, block.findBatch(fromOffset), end);
-      if (found !== undefined && isCandidate(block.maxTimestampMs(found), block.baseOffset(found))) {
-        return { baseOffset: block.baseOffset(found), maxTimestampMs: block.maxTimestampMs(found) };
-      }
+      const found = matchIn(fetched.held.block, fromOffset, bound, match);
+      fetched.held.release();
+      if (found !== undefined && isCandidate(found.maxTimestampMs, found.baseOffset)) return found;
     }
     offset = entry.endOffset;
   }
   return undefined;
+}
+
+function matchIn(block: DataBlock, fromOffset: number, bound: number, match: MatchBatch): TimedBatch | undefined {
+  let end = block.findBatch(bound - 1);
+  if (end < block.batchCount && block.lastOffset(end) < bound) end += 1;
+  const found = match(block, block.findBatch(fromOffset), end);
+  return found === undefined ? undefined : { baseOffset: block.baseOffset(found), maxTimestampMs: block.maxTimestampMs(found) };
 }

@@ -2,8 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { randomUuidBytes } from "../../../src/base/random.ts";
 import { SystemClock } from "../../../src/base/system-clock.ts";
-import { readContentSize, SystemJobs } from "../../../src/base/system-jobs.ts";
+import { SystemJobs } from "../../../src/base/system-jobs.ts";
 import { SystemRandom } from "../../../src/base/system-random.ts";
+import { loadAddon } from "../../../src/native/load-addon.ts";
 
 describe("SystemClock", () => {
   const clock = new SystemClock();
@@ -54,24 +55,34 @@ describe("SystemRandom", () => {
 });
 
 describe("SystemJobs", () => {
-  const jobs = new SystemJobs();
+  const jobs = new SystemJobs(loadAddon().zstdDecompressInto);
   const bytes = Buffer.from("some words that repeat, some words that repeat. ".repeat(1000));
 
   test("zstd there and back", async () => {
     const frame = await jobs.zstdCompress(bytes, 1);
     expect(frame.length).toBeLessThan(bytes.length / 10);
-    expect(Buffer.from(await jobs.zstdDecompress(frame, bytes.length)).equals(bytes)).toBe(true);
+    const content = new Uint8Array(bytes.length + 2).fill(7);
+    expect(await jobs.zstdDecompressInto(frame, content)).toBe(bytes.length);
+    expect(Buffer.from(content.buffer, 0, bytes.length).equals(bytes)).toBe(true);
+    expect([...content.subarray(bytes.length)]).toEqual([7, 7]);
   });
 
-  test("what would be larger than allowed is refused before it is decompressed", async () => {
+  test("a view is written within its bounds", async () => {
+    const memory = new Uint8Array(bytes.length + 20).fill(7);
+    await jobs.zstdDecompressInto(await jobs.zstdCompress(bytes, 1), memory.subarray(10, 10 + bytes.length));
+    expect(Buffer.from(memory.buffer, 10, bytes.length).equals(bytes)).toBe(true);
+    expect([memory[9], memory[10 + bytes.length]]).toEqual([7, 7]);
+  });
+
+  test("what would be larger than its memory is refused", async () => {
     const frame = await jobs.zstdCompress(bytes, 1);
-    expect(readContentSize(frame)).toBe(bytes.length);
-    expect(jobs.zstdDecompress(frame, bytes.length - 1)).rejects.toThrow("announces");
+    await expect(jobs.zstdDecompressInto(frame, new Uint8Array(bytes.length - 1))).rejects.toThrow("too small");
   });
 
   test("damage is refused", async () => {
     const frame = Buffer.from(await jobs.zstdCompress(bytes, 1));
-    expect(jobs.zstdDecompress(frame.subarray(0, frame.length - 4), bytes.length)).rejects.toThrow();
-    expect(jobs.zstdDecompress(Buffer.from("not zstd at all"), 1000)).rejects.toThrow();
+    const content = new Uint8Array(bytes.length);
+    await expect(jobs.zstdDecompressInto(frame.subarray(0, frame.length - 4), content)).rejects.toThrow();
+    await expect(jobs.zstdDecompressInto(Buffer.from("not zstd at all"), content)).rejects.toThrow();
   });
 });

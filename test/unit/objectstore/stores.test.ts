@@ -1,5 +1,5 @@
 /** The shared suite over the bodies that need nothing from outside, plain and under the decorators. */
-import { afterAll, beforeAll, describe } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -35,4 +35,11 @@ describe("decorated store", () => {
   const inner = new MemoryStore(clock);
   const store = new RetryingStore(new MeteredStore(new ScopedStore(inner, "some/folder"), clock, NO_METRICS), clock, new SystemRandom());
   describeStore(() => store);
+
+  test("hands the caller's memory through", async () => {
+    await store.put("into", Buffer.from("0123456789"));
+    const into = new Uint8Array(4);
+    expect(await store.get("into", { start: 2, end: 6 }, { into })).toBe(into);
+    expect(Buffer.from(into).toString()).toBe("2345");
+  });
 });

@@ -1,7 +1,7 @@
 /** A store in memory whose puts wait to be let through, in any order; counts reads; fails or forgets on demand. */
 import { Trouble } from "../../../src/base/trouble.ts";
 import { MemoryStore } from "../../../src/objectstore/memory-store.ts";
-import type { PutResult } from "../../../src/objectstore/object-store.ts";
+import type { GetOptions, PutResult } from "../../../src/objectstore/object-store.ts";
 
 interface HeldPut {
   readonly key: string;
@@ -37,10 +37,10 @@ export class GateStore extends MemoryStore {
     put.let();
   }
 
-  override async get(key: string, range?: { start: number; end: number }): Promise<Uint8Array | undefined> {
+  override async get(key: string, range?: { start: number; end: number }, options?: GetOptions): Promise<Uint8Array | undefined> {
     this.rangedReads += 1;
     this.maybeFail();
-    return super.get(key, range);
+    return super.get(key, range, options);
   }
 
   override async getTail(key: string, lengthBytes: number): Promise<{ bytes: Uint8Array; sizeBytes: number } | undefined> {

@@ -25,10 +25,11 @@ export const NO_LIMIT = { endOffset: Number.MAX_SAFE_INTEGER, maxBytes: 1 << 30,
 /** zstd without threads: a run of the same seed is the same run. */
 export const syncJobs: Jobs = {
   zstdCompress: async (bytes, level) => new Uint8Array(Bun.zstdCompressSync(bytes as Uint8Array<ArrayBuffer>, { level })),
-  zstdDecompress: async (bytes, maxBytes) => {
-    const content = new Uint8Array(Bun.zstdDecompressSync(bytes as Uint8Array<ArrayBuffer>));
-    if (content.length > maxBytes) throw new Error("larger than allowed");
-    return content;
+  zstdDecompressInto: async (bytes, target) => {
+    const content = Bun.zstdDecompressSync(bytes as Uint8Array<ArrayBuffer>);
+    if (content.length > target.length) throw new Error("larger than allowed");
+    target.set(content);
+    return content.length;
   },
 };
 

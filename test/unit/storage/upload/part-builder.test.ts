@@ -18,7 +18,7 @@ import {
 class SharingJobs implements Jobs {
   share = 1;
   calls = 0;
-  readonly zstdDecompress = syncJobs.zstdDecompress;
+  readonly zstdDecompressInto = syncJobs.zstdDecompressInto;
 
   async zstdCompress(bytes: Uint8Array): Promise<Uint8Array> {
     this.calls += 1;
