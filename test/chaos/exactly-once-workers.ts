@@ -2,10 +2,10 @@
  * The programs of the exactly-once run: loops in Java and with librdkafka, each with a transactional id that successors take over, and readers. Loops are killed,
  * paused, and replaced while they still run or sleep; a replaced one must find out that it is fenced. Counts what loops print (see ExactlyOnceLoop.java).
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { kafkaPeerHome } from "../conformance/clients.ts";
+import { LineProgram } from "../support/line-program.ts";
 import { mustRunTool, repositoryRoot } from "../support/tools.ts";
 import type { CopiedRecord } from "./exactly-once-check.ts";
 
@@ -29,46 +29,6 @@ export async function buildJavaLoops(): Promise<void> {
 function javaCommand(name: string): string[] {
   const logging = `-Dlog4j2.configurationFile=${join(kafkaPeerHome, "log4j2-tools.yaml")}`;
   return ["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", logging, "-cp", `${classes}:${jars}`, name];
-}
-
-/** A program whose lines go to `sink`. */
-export class LineProgram {
-  readonly exited: Promise<number>;
-  errors = "";
-  private readonly child: ChildProcess;
-  private rest = "";
-
-  constructor(command: readonly string[], sink: (line: string) => void) {
-    const [program = "", ...args] = command;
-    this.child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"] });
-    this.child.stdout?.on("data", (chunk: Buffer) => {
-      const lines = (this.rest + chunk.toString()).split("\n");
-      this.rest = lines.pop() ?? "";
-      for (const line of lines) sink(line);
-    });
-    this.child.stderr?.on("data", (chunk: Buffer) => {
-      this.errors = (this.errors + chunk.toString()).slice(-4000);
-    });
-    this.child.stdin?.on("error", () => {});
-    this.exited = new Promise((resolve) => this.child.on("close", (code) => resolve(code ?? -1)));
-  }
-
-  get hasExited(): boolean {
-    return this.child.exitCode !== null || this.child.signalCode !== null;
-  }
-
-  writeLine(line: string): void {
-    this.child.stdin?.write(`${line}\n`);
-  }
-
-  signal(name: "SIGSTOP" | "SIGCONT"): void {
-    this.child.kill(name);
-  }
-
-  async kill(): Promise<void> {
-    this.child.kill("SIGKILL");
-    await this.exited;
-  }
 }
 
 /** What a reader saw of each partition, in order. */

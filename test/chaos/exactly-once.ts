@@ -7,12 +7,15 @@
  *
  *   bun test/chaos/exactly-once.ts [--seconds 60] [--kill-every-seconds 5] [--trouble-every-seconds 6] [--loops 3] [--seed 1]
  */
+import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { seededRandom } from "../support/corpus.ts";
 import { KafkaConnection } from "../support/kafka-connection.ts";
 import { getFreePorts } from "../support/ports.ts";
 import { createTopicRaw, listOffset, produceValues } from "../support/raw-client.ts";
 import { TemporaryFolder } from "../support/temporary.ts";
+import { repositoryRoot } from "../support/tools.ts";
 import { WeirProcess } from "../support/weir-process.ts";
 import { checkAttempts, checkCopy } from "./exactly-once-check.ts";
 import { buildJavaLoops, Copy, type Isolation, startReader, Workers } from "./exactly-once-workers.ts";
@@ -60,6 +63,9 @@ const pausesMs = [1500, 5000];
 const batchRecords = 20;
 const progressMs = 5000;
 const stuckMs = 60_000;
+const idleMs = 20_000;
+/** What all brokers of the last run logged. */
+const brokerLog = join(repositoryRoot, "build", "test", "exactly-once-broker.log");
 const latestOffset = -1n;
 
 const brokerSettings = {
@@ -104,6 +110,7 @@ class ExactlyOnceRun {
   private weir: WeirProcess;
   private written = 0;
   private kills = 0;
+  private idleKills = 0;
   private isStopping = false;
   private phase = "trouble";
 
@@ -136,6 +143,7 @@ class ExactlyOnceRun {
       await this.workers.end();
       await follower.kill();
       await this.weir.kill();
+      this.keepLog();
     }
   }
 
@@ -155,7 +163,7 @@ class ExactlyOnceRun {
       `${this.phase} ${this.elapsedSeconds.toFixed(0)} s, seed ${this.options.seed}: ${this.copy.count} of ${this.written} inputs copied, ${ends}, ` +
       `abortable ${tallies.describe("undo")}, timeouts ${tallies.describe("timeout")}, fenced ${tallies.describe("fenced")}, ` +
       `expired ${tallies.describe("expired")}, ${tallies.of("overrun")} late commits taken, clients anew ${tallies.describe("anew")}; ` +
-      `loops ${workers}; broker killed ${this.kills} times`
+      `loops ${workers}; broker killed ${this.kills} times, ${this.idleKills} of them while nothing was copied for ${idleMs / 1000} s`
     );
   }
 
@@ -227,10 +235,24 @@ class ExactlyOnceRun {
     for (;;) {
       await this.sleepAbout(this.options.killEverySeconds);
       if (this.isStopping) return;
+      await this.awaitCopies();
       await this.weir.kill();
+      this.keepLog();
       this.weir = await this.startBroker();
       this.kills += 1;
     }
+  }
+
+  /** A kill that meets no transaction shows nothing: it waits for a copied record, though not for long. */
+  private async awaitCopies(): Promise<void> {
+    const from = performance.now();
+    const { count } = this.copy;
+    while (!this.isStopping && this.copy.count === count && performance.now() - from < idleMs) await Bun.sleep(20);
+    if (this.copy.count === count) this.idleKills += 1;
+  }
+
+  private keepLog(): void {
+    appendFileSync(brokerLog, this.weir.log());
   }
 
   private async troubleWorkers(): Promise<void> {
@@ -303,6 +325,8 @@ class ExactlyOnceRun {
 
 export async function runExactlyOnce(options: ExactlyOnceOptions): Promise<ExactlyOnceResult> {
   await buildJavaLoops();
+  mkdirSync(dirname(brokerLog), { recursive: true });
+  writeFileSync(brokerLog, "");
   using folder = new TemporaryFolder("exactly-once");
   const [kafkaPort = 0, httpPort = 0] = getFreePorts(2);
   const start = () => WeirProcess.start({ folder: folder.path, settings: brokerSettings, kafkaPort, httpPort, readyTimeoutMs: 60_000 });

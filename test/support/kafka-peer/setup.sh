@@ -14,6 +14,7 @@ if [ "$(cat "$KAFKA_PEER_HOME/.ready" 2>/dev/null || true)" != "$stamp" ]; then
   rm -f "$KAFKA_PEER_HOME/.ready"
   copy broker broker-lib
   copy tools tools-lib
+  copy streams streams-lib
   cp "$here/log4j2.yaml" "$here/log4j2-tools.yaml" "$KAFKA_PEER_HOME/"
   echo "$stamp" > "$KAFKA_PEER_HOME/.ready"
 fi
