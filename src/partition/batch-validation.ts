@@ -262,6 +262,9 @@ function checkRecords(view: DataView, bytes: Uint8Array, rules: BatchRules, cont
   if (targetCodec === undefined || compress === undefined || targetCodec === (view.getInt16(ATTRIBUTES_AT) & CODEC_MASK)) {
     return finish(view, bytes, maxTimestampMs, rules, context);
   }
+  if (readInt64(view, PRODUCER_ID_AT) >= 0 && view.getInt16(PRODUCER_EPOCH_AT) < 0) {
+    return refuse("invalid-record", `A batch of a producer without an epoch cannot be written anew (${nameOf(context)})`);
+  }
   const stored = recompressBatch(bytes, view, targetCodec, rules.compressionLevel, compress, context.decompress);
   if (stored.length > rules.maxMessageBytes) {
     const message = `Message batch size is ${stored.length} bytes in append to partition ${nameOf(context)} which exceeds the maximum configured size of ${rules.maxMessageBytes}.`;

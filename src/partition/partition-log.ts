@@ -301,7 +301,7 @@ export class PartitionLog implements CheckpointSource, MarkerLog {
     const { producerId } = marker;
     const entry = this.#producers.touch(producerId, marker.producerEpoch, timestampMs, nowMs);
     entry.coordinatorEpoch = marker.coordinatorEpoch;
-    this.#verifications.clear(producerId);
+    this.#verifications.noteMarker(producerId, marker.producerEpoch);
     const firstOffset = entry.transactionFirstOffset;
     if (firstOffset === NO_OFFSET) return;
     entry.transactionFirstOffset = NO_OFFSET;

@@ -10,7 +10,7 @@
 export const NO_GUARD = 0;
 
 export interface Verification {
-  readonly guard: number;
+  guard: number;
   readonly startedMs: number;
   /** The producer's epoch rises with each transaction (transaction.version 2). */
   readonly supportsEpochBump: boolean;
@@ -48,7 +48,20 @@ export class Verifications {
     return started;
   }
 
-  /** Something of the transaction, or its end, has been appended. */
+  /**
+   * A marker has been appended: the guard is gone. With an epoch per transaction a marker of the question's own epoch is an older transaction's, so that the
+   * lowest sequence stays. (UnifiedLog.updateProducers; Kafka leaves the guard as well.)
+   */
+  noteMarker(producerId: number, epoch: number): void {
+    const known = this.get(producerId);
+    if (known === undefined) return;
+    if (known.supportsEpochBump && known.epoch === epoch) {
+      this.#lastGuard += 1;
+      known.guard = this.#lastGuard;
+    } else this.#byProducer.delete(producerId);
+  }
+
+  /** Something of the transaction has been appended. */
   clear(producerId: number): void {
     if (this.#byProducer.size > 0) this.#byProducer.delete(producerId);
   }

@@ -5,6 +5,7 @@
 import type { Difference, Identities, Node } from "./compare.ts";
 import { viewRecords } from "./record-view.ts";
 import { show } from "./show.ts";
+import type { Step } from "./step.ts";
 
 export interface Allowance {
   readonly id: string;
@@ -439,10 +440,12 @@ export const allowed: readonly Allowance[] = [
   {
     id: "told-as-abortable",
     reason:
-      "Kafka asks for several transactions at once and then takes one answer's words for all: at times an old client is told TRANSACTION_ABORTABLE",
+      "Kafka asks for several transactions at once and then takes one answer's words for all: at times an old client is told TRANSACTION_ABORTABLE, or what that becomes for it, without a message",
     apis: ["TxnOffsetCommit", "Produce"],
-    path: /errorCode$/,
-    permits: ({ weir, kafka }) => weir === 48 && kafka === 120,
+    path: /error(?:Code|Message)$/,
+    permits: ({ kafka, weirOwners, kafkaOwners }) =>
+      innermost(weirOwners).errorCode === 48 &&
+      (kafka === 120 || (kafka === null && [48, 120].includes(Number(innermost(kafkaOwners).errorCode)))),
   },
   {
     id: "markers-under-way",
@@ -475,6 +478,7 @@ export interface Exchange {
   readonly api: string;
   readonly request: unknown;
   readonly weir: unknown;
+  readonly step: Step;
 }
 
 /** After these the servers hold different things, whether or not the answers show it: nothing from there on is compared. */
@@ -484,6 +488,12 @@ export const partings: readonly { readonly id: string; readonly reason: string; 
     reason:
       "Kafka keeps a group in memory that a refused commit would have begun: OffsetDelete knows it, DescribeGroups does not; Weir makes none",
     hasParted: leavesHalfMadeGroup,
+  },
+  {
+    id: "moved-in-time",
+    reason:
+      "a batch that claims LogAppendTime, which no client does: where it is written anew Kafka gives all its records its greatest time, Weir leaves them theirs",
+    hasParted: ({ step, weir }) => step.parts === true && codesOf(weir).includes(0),
   },
 ];
 

@@ -250,7 +250,7 @@ export function compareRuns(
     const theirs = kafka[at];
     if (ours === undefined || theirs === undefined) throw new Error(`step ${at} was not played`);
     const answered = ours.outcome.kind === "answer" ? ours.outcome.value : undefined;
-    if (allowances.hasParted({ api: step.api.name, request: ours.request, weir: answered })) break;
+    if (allowances.hasParted({ api: step.api.name, request: ours.request, weir: answered, step })) break;
     compared++;
     const comparison = new Comparison(step, ours.request, prefix, identities, allowances);
     comparison.compare(ours.outcome, theirs.outcome);

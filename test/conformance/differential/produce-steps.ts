@@ -18,6 +18,8 @@ export interface PartitionWrite {
   readonly producer: ProducerModel | undefined;
   /** Added to the producer's epoch. */
   readonly epochShift: number;
+  /** Its records get other timestamps where the batch is written anew. */
+  readonly isMovedInTime: boolean;
 }
 
 export function chooseRecords(choice: Choice, isKeyed: boolean): RecordSpec[] {
@@ -95,7 +97,9 @@ export function chooseWrite(model: Model, choice: Choice, producer: ProducerMode
     producer === undefined ? -1 : chooseSequence(producer, place, spec.records.length, choice, isGood && epochShift === 0);
   const raw = choice.chance(0.985) ? undefined : choice.pick(["empty", "short"] as const);
   if (isGood && raw === undefined) model.grow(topic, partition, spec.records.length);
-  return { topic, partition, raw, batch: { ...spec, baseSequence }, producer, epochShift };
+  const isWrittenAnew = !["producer", undefined].includes(model.topicOf(topic)?.configs["compression.type"]);
+  const isMovedInTime = isWrittenAnew && spec.damage === "log-append-time";
+  return { topic, partition, raw, batch: { ...spec, baseSequence }, producer, epochShift, isMovedInTime };
 }
 
 /** A good batch in order. */
@@ -105,7 +109,7 @@ export function choosePlainWrite(topic: TopicModel, partition: number, producer:
   const records = chooseRecords(choice, true).slice(0, 4);
   producer.nextSequence.set(place, baseSequence + records.length);
   const batch: BatchSpec = { ...chooseBatch(topic, choice, producer.transactionalId !== null), damage: "none", records, baseSequence };
-  return { topic: topic.name, partition, raw: undefined, batch, producer, epochShift: 0 };
+  return { topic: topic.name, partition, raw: undefined, batch, producer, epochShift: 0, isMovedInTime: false };
 }
 
 /** Never null: at that Kafka's handler throws, and the connection gives no further sign of life. */
@@ -144,15 +148,16 @@ export function produceStep(version: number, acks: number, transactionalId: stri
           }),
         ),
       }),
-    { isSilent: acks === 0, retries: transactionalId !== null },
+    { isSilent: acks === 0, retries: transactionalId !== null, parts: writes.some((write) => write.isMovedInTime) },
   );
 }
 
 /** Without acks nothing shows in an answer: faults at which the two servers are known to part must be heard. */
 function keepComparable(writes: readonly PartitionWrite[], acks: number): readonly PartitionWrite[] {
   const parting: readonly Damage[] = [...rareDamages, ...structureDamages];
+  const isParting = (write: PartitionWrite) => write.isMovedInTime || parting.includes(write.batch.damage);
   if (acks !== 0) return writes;
-  return writes.map((write) => (parting.includes(write.batch.damage) ? { ...write, batch: { ...write.batch, damage: "none" } } : write));
+  return writes.map((write) => (isParting(write) ? { ...write, isMovedInTime: false, batch: { ...write.batch, damage: "none" } } : write));
 }
 
 export function produceSteps(model: Model, choice: Choice): Step[] {

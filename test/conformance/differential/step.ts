@@ -69,6 +69,8 @@ export interface Step {
   readonly retries?: boolean;
   /** The server sends nothing back (acks=0). */
   readonly isSilent?: boolean;
+  /** When the server takes it, the two are known to hold different things (`allowed.ts`). */
+  readonly parts?: boolean;
   /** A connection of its own, whose answer is waited for at the step that collects it. */
   readonly hold?: string;
   /** Not a request: the answer that a held request got. */
@@ -82,6 +84,7 @@ export interface StepOptions<Response> {
   readonly settle?: (answer: Response) => readonly Settle[];
   readonly retries?: boolean;
   readonly isSilent?: boolean;
+  readonly parts?: boolean;
   readonly hold?: string;
 }
 

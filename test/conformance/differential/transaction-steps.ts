@@ -312,7 +312,7 @@ export function listTransactionsSteps(model: Model, choice: Choice): Step[] {
   const version = model.version(66, choice);
   const stateFilters = choice.mostly<string[]>([], [["Ongoing"], ["CompleteCommit", "Empty"], ["nonsense", "Ongoing"]], 0.6);
   const filtered = choice.chance(0.2) ? chooseTransactional(model, choice) : undefined;
-  const durationFilter = version >= 1 ? choice.mostly(-1n, [0n, 3_600_000n], 0.8) : -1n;
+  const durationFilter = version >= 1 ? choice.mostly(-1n, [-2n, 3_600_000n], 0.8) : -1n;
   const transactionalIdPattern = version >= 2 ? choice.mostly<string | null>(null, ["", `${model.prefix}-.*`, "no.*", "(["], 0.5) : null;
   return [
     newStep(listTransactions, listTransactions.listTransactionsApi, version, (bindings) =>

@@ -152,6 +152,13 @@ describe("compression.type", () => {
     expect(result).toMatchObject({ kind: "refused", reason: "too-large" });
   });
 
+  maybe("a producer without an epoch is taken as it is or not at all, as in Kafka", () => {
+    const bytes = makeBatch({ ...made, producerEpoch: -1 });
+    expect(validateBatch(bytes.slice(), RULES, AT_ONCE).kind).toBe("checked");
+    const refused = validateBatch(bytes, { ...RULES, targetCodec: Codec.lz4 }, AT_ONCE);
+    expect(refused).toMatchObject({ kind: "refused", reason: "invalid-record" });
+  });
+
   maybe("attributes that only brokers set, or that mean nothing, go when a batch is written anew, the latter also when its time is", () => {
     const odd = { ...made, attributes: attributes | 0x4080 | 0x40 };
     expect(readStoredBatch(store(makeBatch(odd), { targetCodec: Codec.lz4 }).view, 0).attributes).toBe(attributes | Codec.lz4);

@@ -101,6 +101,23 @@ test("only the coordinator judges the epoch of a producer that the partition doe
 });
 
 describe("markers", () => {
+  for (const [supportsEpochBump, code] of [
+    [true, ErrorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER],
+    [false, ErrorCodes.NONE],
+  ] as const) {
+    test(`take back the guard of a question; ${supportsEpochBump ? "one of its own epoch leaves" : "without epoch bumps they forget"} the lowest sequence`, async () => {
+      const { api, log } = await harness();
+      const question = { producerId: 7, producerEpoch: 0, baseSequence: 0, supportsEpochBump };
+      const marker = { producerId: 7, producerEpoch: 0, isCommit: true, transactionVersion: 1 as const };
+      await produce(api, { producerId: 7, sequence: 0 });
+      endTransaction(api, log, marker);
+      const guard = log.startVerification(question, 0);
+      endTransaction(api, log, marker);
+      expect(log.startVerification({ ...question, baseSequence: 1 }, 0)).not.toBe(guard);
+      expect((await produce(api, { producerId: 7, sequence: 1 })).errorCode).toBe(code);
+    });
+  }
+
   test("transaction.version 2: an epoch that is not above that of the open transaction is stale; before, one that is below", async () => {
     const { api, log } = await harness();
     await produce(api, { producerId: 7, epoch: 3, sequence: 0 });
