@@ -16,7 +16,7 @@ import { makeSimConfig, makeSimWorld } from "./sim-world.ts";
 /** Options that the wire-up hands on to the parts it builds; the real world leaves them at their defaults. */
 const TUNED = ["poisonReused", "snapshotEverySlots", "garbageGraceMs", "checkpointBatches"];
 /** What the simulator asks its own world. */
-const OWN = ["getDevice"];
+const OWN = ["getDevice", "getUsedWalBlocks"];
 
 const sizes = {
   ringBytes: 1 << 20,
