@@ -168,8 +168,9 @@ export class SimTransactions {
     for (;;) {
       const positions = new Map(open.map((log) => [log, log.stableEnd]));
       const plan = { positions, isCommitted: false, maxBytes: 1_000, maxWaitMs: 0 };
-      const { ends } = await pollTransactional(channel, this.model, "the driver", plan);
-      open = open.filter((log) => ends.get(log)?.stable !== ends.get(log)?.end);
+      const { ends, isCurrent } = await pollTransactional(channel, this.model, "the driver", plan);
+      if (isCurrent) open = open.filter((log) => ends.get(log)?.stable !== ends.get(log)?.end);
+      else channel.close();
       if (open.length === 0) break;
       if (driver.history.nowMs > endMs) {
         const detail = `open ${END_BOUND_MS} ms after the faults have healed: ${open.map((log) => log.name).join(", ")}`;
@@ -191,7 +192,10 @@ export class SimTransactions {
     for (const slot of this.model.slots) {
       for (;;) {
         const { offset, isCurrent } = await readOffset(channel, slot, true);
-        if (!isCurrent) continue;
+        if (!isCurrent) {
+          await channel.turnAway();
+          continue;
+        }
         offsets.set(slot, offset);
         this.model.seeOffset(slot, "the driver", offset, slot.committedTo);
         break;

@@ -101,6 +101,12 @@ export class TxnChannel {
     return this.connection;
   }
 
+  /** Whoever answered had been replaced: the next request goes to whoever serves by then. */
+  async turnAway(): Promise<void> {
+    this.close();
+    await this.place.process.clock.sleep(RETRY_MS * (1 + this.place.process.random.nextFloat()));
+  }
+
   close(): void {
     this.connection?.close();
     this.connection = undefined;

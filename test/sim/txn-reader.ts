@@ -12,6 +12,8 @@ const OFFSETS_PERCENT = 4;
 
 export interface Polled {
   readonly sessionId: number;
+  /** Whoever answered serves, as far as the simulator can tell. */
+  readonly isCurrent: boolean;
   /** A session that the broker does not know any more, and nothing else. */
   readonly isSessionLost: boolean;
   /** Where to go on, of those that have moved. */
@@ -78,7 +80,7 @@ export async function pollTransactional(
       taken.set(log, mine);
     }
   }
-  return { sessionId: answer.sessionId, isSessionLost: answer.errorCode !== 0, moved, batches, taken, ends };
+  return { sessionId: answer.sessionId, isCurrent, isSessionLost: answer.errorCode !== 0, moved, batches, taken, ends };
 }
 
 /** Follows all logs in both isolation levels over fetch sessions, now and then begins anew, and asks what the group has committed. */
@@ -137,14 +139,19 @@ export class TxnReader {
   }
 }
 
-/** All of a log in both isolation levels; it must not grow any more. Undefined: a transaction is open in it. */
+/** All of a log in both isolation levels; it must not grow any more. A broker that was replaced and does not know it yet cannot say where the log ends. */
 export async function readWholeLog(channel: TxnChannel, model: TxnModel, log: TxnLog): Promise<WholeLog> {
   const batches: SimBatch[] = [];
   const committed = new Map<number, number>();
   for (const isCommitted of [false, true]) {
     for (let position = 0; ; ) {
       const plan = { positions: new Map([[log, position]]), isCommitted, maxBytes: 262_144, maxWaitMs: 0 };
-      const { moved, batches: found, taken, ends } = await pollTransactional(channel, model, `reader of ${log.name}`, plan);
+      const polled = await pollTransactional(channel, model, `reader of ${log.name}`, plan);
+      const { moved, batches: found, taken, ends, isCurrent } = polled;
+      if (!isCurrent) {
+        await channel.turnAway();
+        continue;
+      }
       if (isCommitted) for (const [offset, key] of taken.get(log) ?? []) committed.set(offset, key);
       else batches.push(...(found.get(log) ?? []).filter(({ baseOffset }) => baseOffset >= position));
       const next = moved.get(log);
