@@ -11,7 +11,7 @@ import type { Scheduler, SimEvent } from "./scheduler.ts";
 /** Of 100 crashes at any effect, so many are at one of a kind that is chosen first. */
 const CHOSEN_EFFECT_PERCENT = 60;
 /** Of 100 of those, so many are of a kind that seldom happens. */
-const RARE_EFFECT_PERCENT = 50;
+const RARE_EFFECT_PERCENT = 60;
 const MAX_OF_CHOSEN_EFFECT = 4;
 const MAX_OF_RARE_EFFECT = 2;
 
