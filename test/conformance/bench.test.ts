@@ -92,12 +92,13 @@ testIf(hasWeir, weirMissing)("a benchmark without load keeps its runs, its summa
 testIf(hasWeir && hasKafkaTools, hasWeir ? noKafkaTools : weirMissing)(
   "a benchmark with load: every byte produced was taken, by both servers",
   async () => {
-    const { summary } = await runBench(["--rows", "produce-small,fetch-tail,rate-5k"]);
+    const { summary } = await runBench(["--rows", "produce-small,fetch-tail,rate-5k,transactions-small"]);
     const spread = { count: 1, median: expect.any(Number) };
     expect(summary.rows).toMatchObject([
       { id: "produce-small", figures: { weir: { megabytesPerSecond: spread }, discard: { megabytesPerSecond: spread } } },
       { id: "fetch-tail", figures: { weir: { cpuSecondsPerGigabyte: spread } } },
       { id: "rate-5k", figures: { weir: { ackP99Ms: spread }, device: { ackP99Ms: spread } } },
+      { id: "transactions-small", figures: { weir: { transactionsPerSecond: spread, commitP99Ms: spread } } },
     ]);
   },
 );

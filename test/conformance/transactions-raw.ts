@@ -2,6 +2,7 @@
  * A transactional producer by raw requests, in both generations: 1 names its partitions first (AddPartitionsToTxn 3, Produce 11, EndTxn 4), 2 lets Produce 12 add
  * them and takes the next epoch from EndTxn 5 (KIP-890). Error codes are values.
  */
+import { ErrorCodes } from "../../src/protocol/error-codes.ts";
 import {
   addPartitionsToTxnApi,
   newAddPartitionsToTxnRequest,
@@ -22,10 +23,15 @@ export type Generation = 1 | 2;
 const TRANSACTION_KEY = 1;
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
-const COORDINATOR_NOT_AVAILABLE = 15;
-const CONCURRENT_TRANSACTIONS = 51;
-/** Transient answers: the coordinator is being opened, or the last transaction is just ending. */
-const TO_BE_TRIED_AGAIN: ReadonlySet<number> = new Set([COORDINATOR_NOT_AVAILABLE, 14, 16, CONCURRENT_TRANSACTIONS]);
+const CONCURRENT_TRANSACTIONS = ErrorCodes.CONCURRENT_TRANSACTIONS;
+/** Transient answers: a leader or a coordinator is being opened, or the last transaction is just ending. */
+const TO_BE_TRIED_AGAIN: ReadonlySet<number> = new Set([
+  ErrorCodes.NOT_LEADER_OR_FOLLOWER,
+  ErrorCodes.COORDINATOR_LOAD_IN_PROGRESS,
+  ErrorCodes.COORDINATOR_NOT_AVAILABLE,
+  ErrorCodes.NOT_COORDINATOR,
+  CONCURRENT_TRANSACTIONS,
+]);
 const PATIENCE_MS = 20_000;
 
 /** Asks until the answer is none that says "again". */
@@ -107,8 +113,9 @@ export class RawTransactionalProducer {
       topicData: [newTopicProduceData({ name: topic, partitionData: [newPartitionProduceData({ index: 0, records })] })],
     });
     const version = this.#generation === 1 ? 11 : 12;
-    const answer = await this.#connection.request(produceApi, version, request);
-    const code = answer.responses[0]?.partitionResponses[0]?.errorCode ?? -1;
+    const codeOf = (answer: Awaited<ReturnType<typeof send>>): number => answer.responses[0]?.partitionResponses[0]?.errorCode ?? -1;
+    const send = () => this.#connection.request(produceApi, version, request);
+    const code = codeOf(await insist(send, codeOf));
     if (code === 0) this.#nextSequence += values.length;
     return code;
   }

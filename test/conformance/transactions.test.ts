@@ -6,9 +6,8 @@ import { describe, expect } from "bun:test";
 import { newOffsetFetchRequest, newOffsetFetchRequestTopic, offsetFetchApi } from "../../src/protocol/messages/offset-fetch.ts";
 import type { KafkaConnection } from "../support/kafka-connection.ts";
 import { createTopicRaw, produceValues } from "../support/raw-client.ts";
-import { ServerUnderTest, serverMissing, uniqueName } from "../support/server-under-test.ts";
+import { hasServer, ServerUnderTest, serverMissing, uniqueName } from "../support/server-under-test.ts";
 import { mustRunTool, testIf } from "../support/tools.ts";
-import { hasWeir } from "../support/weir-process.ts";
 import { clientsWithTransactions, hasKafkaTools, noKafkaTools, runKafkaTool } from "./clients.ts";
 import { describeTransaction, type Generation, insist, RawTransactionalProducer, readCommitted, waitSettled } from "./transactions-raw.ts";
 
@@ -18,8 +17,8 @@ const PRODUCER_FENCED = 90;
 const TRANSACTIONAL_ID_NOT_FOUND = 105;
 const INPUTS = Array.from({ length: 10 }, (_, index) => `in-${index}`);
 
-const runIf = testIf(hasWeir, serverMissing);
-const runTools = testIf(hasWeir && hasKafkaTools, hasWeir ? noKafkaTools : serverMissing);
+const runIf = testIf(hasServer, serverMissing);
+const runTools = testIf(hasServer && hasKafkaTools, hasServer ? noKafkaTools : serverMissing);
 
 async function committedOffset(connection: KafkaConnection, groupId: string, topic: string): Promise<number> {
   const topics = [newOffsetFetchRequestTopic({ name: topic, partitionIndexes: [0] })];
@@ -34,7 +33,7 @@ describe("transactional producers", () => {
   const server = ServerUnderTest.forThisFile({ settings: { "group.initial.rebalance.delay.ms": "0" } });
 
   for (const client of clientsWithTransactions) {
-    testIf(hasWeir && client.missing === undefined, client.missing ?? serverMissing)(
+    testIf(hasServer && client.missing === undefined, client.missing ?? serverMissing)(
       `${client.name}: commits, aborts, and copies with offsets in one transaction`,
       async () => {
         await client.prepare();
