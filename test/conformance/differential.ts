@@ -5,6 +5,7 @@
  *   bun test/conformance/differential.ts --seeds 2000 [--first 0] [--requests-per-seed 100]
  *       [--state FILE --seconds 150]        stops after that time and goes on from FILE at the next call
  *       [--parallel 8] [--no-shrink] [--ports WEIR,KAFKA]        servers that run already
+ *   bun test/conformance/differential.ts --state FILE --summary docs/differences.md        writes what the run of that state has shown
  *   bun test/conformance/differential.ts --seed 17 [--steps 0,4,9] --verbose        one seed, request by request
  *
  * Exit code 0 when nothing diverged and, in a run that is complete, every allowance was needed.
@@ -17,6 +18,7 @@ import type { ServedVersions } from "./differential/model.ts";
 import { missingPeer, Peers, type RunningPeers, readServedVersions, warmUpBoth } from "./differential/peers.ts";
 import { playBoth, runSeed, type SeedResult, shrink, signatureOf } from "./differential/seed-run.ts";
 import { show } from "./differential/show.ts";
+import { describeVersions, summarize } from "./differential/summary.ts";
 
 export interface DifferentialOptions {
   readonly first: number;
@@ -38,6 +40,8 @@ interface Found {
 /** What a run has found so far; kept in a file between slices. */
 interface State {
   nextSeed: number;
+  /** Played to the end. */
+  seeds: number;
   /** Sent to each server. */
   requests: number;
   /** Of these, those whose answers were compared. */
@@ -51,7 +55,7 @@ interface State {
 
 function readState(path: string | undefined, first: number): State {
   if (path !== undefined && existsSync(path)) return JSON.parse(readFileSync(path, "utf8")) as State;
-  return { nextSeed: first, requests: 0, compared: 0, seconds: 0, apiCounts: {}, allowedCounts: {}, found: {} };
+  return { nextSeed: first, seeds: 0, requests: 0, compared: 0, seconds: 0, apiCounts: {}, allowedCounts: {}, found: {} };
 }
 
 export class DifferentialRun {
@@ -100,6 +104,7 @@ export class DifferentialRun {
 
   async #take(seed: number, result: SeedResult): Promise<void> {
     const { state } = this;
+    state.seeds++;
     state.requests += result.weir.length;
     state.compared += result.compared;
     for (const { api, version } of result.sequence.steps.slice(0, result.compared)) {
@@ -143,18 +148,24 @@ export class DifferentialRun {
     }
     const rate = Math.round(state.requests / Math.max(state.seconds, 0.001));
     const kinds = Object.keys(state.found).length;
-    const seeds = state.nextSeed - this.#options.first;
     lines.push(
-      `${state.compared} requests compared over ${seeds} seeds (${state.requests} sent to each server, ${rate} a second): ${kinds === 0 ? "nothing diverged" : `${kinds} kinds of divergence`}`,
+      `${state.compared} requests compared over ${state.seeds} seeds (${state.requests} sent to each server, ${rate} a second): ${kinds === 0 ? "nothing diverged" : `${kinds} kinds of divergence`}`,
     );
     return lines;
   }
 }
 
 function describeCounts(name: string, counts: Readonly<Record<string, number>>): string {
-  const versions = Object.keys(counts).map(Number);
   const sum = Object.values(counts).reduce((total, count) => total + count, 0);
-  return `${name}: ${sum}, versions ${Math.min(...versions)}-${Math.max(...versions)}, each at least ${Math.min(...Object.values(counts))} times`;
+  return `${name}: ${sum}, versions ${describeVersions(counts)}, each at least ${Math.min(...Object.values(counts))} times`;
+}
+
+/** For the documentation, from what slices have left in the state file. */
+function writeSummary(statePath: string, path: string): void {
+  const state = readState(statePath, 0);
+  const diverged = Object.keys(state.found).length;
+  const { seeds, requests: sent, compared, apiCounts: apis, allowedCounts: allowances } = state;
+  writeFileSync(path, summarize({ seeds, sent, compared, apis, allowances, diverged }));
 }
 
 function showSeed(result: SeedResult): void {
@@ -193,8 +204,13 @@ async function main(): Promise<number> {
       steps: { type: "string" },
       verbose: { type: "boolean", default: false },
       ports: { type: "string" },
+      summary: { type: "string" },
     },
   });
+  if (values.summary !== undefined && values.state !== undefined) {
+    writeSummary(values.state, values.summary);
+    return 0;
+  }
   const missing = missingPeer();
   if (missing !== undefined) throw new Error(missing);
   const peers = values.ports === undefined ? await Peers.start() : await attach(values.ports);

@@ -465,6 +465,13 @@ export const allowed: readonly Allowance[] = [
       codesOf(weirOwners.at(-1)).includes(100) && (weir as unknown[]).length > (kafka as unknown[]).length,
   },
   {
+    id: "no-such-operation",
+    reason: "Kafka fails with UNKNOWN_SERVER_ERROR on a kind of change that does not exist; Weir answers INVALID_REQUEST",
+    apis: ["IncrementalAlterConfigs"],
+    path: /^responses\[\]\.error(?:Code|Message)$/,
+    permits: ({ request, kafkaOwners }) => holds(request, '"configOperation":9') && innermost(kafkaOwners).errorCode === -1,
+  },
+  {
     id: "no-share-coordinator",
     reason: "Weir has no share groups; it answers as a Kafka without them",
     apis: ["FindCoordinator"],

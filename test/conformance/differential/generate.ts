@@ -1,5 +1,6 @@
 /** A seed's sequence: a theme decides which requests are frequent, so that states deep in one area are reached. */
 import { Choice } from "./choice.ts";
+import { alterConfigsSteps, incrementalAlterConfigsSteps } from "./config-steps.ts";
 import { fetchSteps, leaderEpochSteps, listOffsetsSteps, readAllSteps, sessionSteps } from "./fetch-steps.ts";
 import {
   deleteGroupsSteps,
@@ -69,6 +70,8 @@ const kinds: readonly Kind[] = [
   { key: 20, weights: { topics: 6, mixed: 1, read: 0.3 }, author: deleteTopicSteps },
   { key: 37, weights: { topics: 6, mixed: 1, log: 0.5 }, author: createPartitionsSteps },
   { key: 32, weights: { topics: 8, mixed: 2 }, author: describeConfigsSteps },
+  { key: 44, weights: { topics: 5, mixed: 0.5 }, author: incrementalAlterConfigsSteps },
+  { key: 33, weights: { topics: 2.5, mixed: 0.3 }, author: alterConfigsSteps },
   { key: 3, weights: { topics: 12, mixed: 4, log: 0.5, read: 1 }, author: metadataSteps },
   { key: 75, weights: { topics: 5, mixed: 1 }, author: describeTopicPartitionsSteps },
   { key: 60, weights: { topics: 2, mixed: 0.5 }, author: describeClusterSteps },

@@ -1,6 +1,11 @@
 /** Plays a sequence to one server and keeps what it answered, request by request. */
 
 import { apiVersionsApi, newApiVersionsRequest } from "../../../src/protocol/messages/api-versions.ts";
+import {
+  describeConfigsApi,
+  newDescribeConfigsRequest,
+  newDescribeConfigsResource,
+} from "../../../src/protocol/messages/describe-configs.ts";
 import { describeGroupsApi, newDescribeGroupsRequest } from "../../../src/protocol/messages/describe-groups.ts";
 import { describeTransactionsApi, newDescribeTransactionsRequest } from "../../../src/protocol/messages/describe-transactions.ts";
 import { readResponseHeader } from "../../../src/protocol/messages/headers.ts";
@@ -41,6 +46,8 @@ const settleMs = 15_000;
 const retryMs = 4000;
 const pollMs = 2;
 const concurrentTransactions = 51;
+/** ConfigSource.DYNAMIC_TOPIC_CONFIG. */
+const dynamicTopicConfig = 1;
 const clientId = "differential";
 
 function withPatience<T>(promise: Promise<T>, ms: number): Promise<T | "nothing"> {
@@ -182,6 +189,8 @@ export class SequenceRun {
         return await areOffsetsGone(this.#control, settle);
       case "transaction":
         return this.#servesTransactions ? await isTransactionSettled(this.#control, settle.id) : true;
+      case "setting":
+        return await isSettingKnown(this.#control, settle);
       case "group-state": {
         const request = newDescribeGroupsRequest({ groups: [settle.group] });
         const answer = await this.#control.request(describeGroupsApi, 5, request);
@@ -233,6 +242,14 @@ async function isTransactionSettled(control: KafkaConnection, id: string): Promi
   const answer = await control.request(describeTransactionsApi, 0, newDescribeTransactionsRequest({ transactionalIds: [id] }));
   const [state] = answer.transactionStates;
   return state === undefined || !/^(?:Prepare|Unknown)/.test(state.transactionState) || state.errorCode === 105;
+}
+
+async function isSettingKnown(control: KafkaConnection, settle: Extract<Settle, { kind: "setting" }>): Promise<boolean> {
+  const resource = newDescribeConfigsResource({ resourceType: 2, resourceName: settle.topic, configurationKeys: [settle.setting] });
+  const answer = await control.request(describeConfigsApi, 4, newDescribeConfigsRequest({ resources: [resource] }));
+  const config = answer.results[0]?.configs[0];
+  const isOwn = config?.configSource === dynamicTopicConfig;
+  return settle.value === undefined ? !isOwn : isOwn && config.value === settle.value;
 }
 
 /** No group has an offset of the topic: the coordinator hears of the deletion after everybody else. */

@@ -55,6 +55,8 @@ export type Settle =
   | { readonly kind: "no-topic"; readonly name: string }
   | { readonly kind: "no-offsets"; readonly topic: string; readonly groups: readonly string[] }
   | { readonly kind: "transaction"; readonly id: string }
+  /** `value` undefined: not the topic's own any more. */
+  | { readonly kind: "setting"; readonly topic: string; readonly setting: string; readonly value: string | null | undefined }
   | { readonly kind: "group-state"; readonly group: string; readonly state: string };
 
 export interface Step {
