@@ -1,7 +1,10 @@
 /** Writes docs/configuration.md from the table of settings: `bun scripts/generate-config-docs.ts`. A test checks that it is up to date. */
 import { join } from "node:path";
+import { KAFKA_GROUP_SETTINGS } from "../src/config/kafka-group-settings.ts";
 import type { Setting } from "../src/config/setting.ts";
 import { SETTINGS } from "../src/config/settings.ts";
+import { TOPIC_MEANINGS } from "../src/config/topic-meanings.ts";
+import { getSynonymName, TOPIC_SETTINGS } from "../src/config/topic-settings.ts";
 import { describeExpected } from "../src/config/values.ts";
 import { EVENTS } from "../src/telemetry/events.ts";
 
@@ -42,6 +45,20 @@ function settingRow(setting: Setting): readonly string[] {
 
 const HEADER = ["Key", "Default", "Value", "What it does here"];
 
+function topicRows(isActing: boolean): readonly (readonly string[])[] {
+  return [...TOPIC_SETTINGS]
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .filter(({ name }) => TOPIC_MEANINGS[name]?.acts === isActing)
+    .map(({ name, defaultValue, synonyms }) => [
+      code(name),
+      showDefault(defaultValue),
+      synonyms.map((synonym) => code(getSynonymName(synonym))).join(", "),
+      TOPIC_MEANINGS[name]?.note ?? "",
+    ]);
+}
+
+const TOPIC_HEADER = ["Key", "Default", "Default from the broker's", "What it does here"];
+
 export function renderConfigDocs(): string {
   const all = [...SETTINGS.values()];
   const select = (predicate: (setting: Setting) => boolean): readonly Setting[] =>
@@ -67,6 +84,21 @@ export function renderConfigDocs(): string {
     "\n## Kafka's settings without meaning here\n",
     "Known, accepted, without effect; setting one is a warning.\n",
     list(select(({ meaning }) => meaning === "none")),
+    "\n## Configurations of topics\n",
+    "Set with CreateTopics, `kafka-configs.sh` or `weir config set topic`. All of Kafka's are accepted, checked and described as Kafka does. These act:\n",
+    table(TOPIC_HEADER, topicRows(true)),
+    "\nThese have no meaning here:\n",
+    table(TOPIC_HEADER, topicRows(false)),
+    "\n## Configurations of groups\n",
+    "Set with `kafka-configs.sh --group` or `weir config set group`, within the limits that the broker's `group.*.min.*` and `group.*.max.*` give.\n",
+    table(
+      ["Key", "Default", "Default from the broker's"],
+      KAFKA_GROUP_SETTINGS.filter((setting) => !setting.isInternal).map((setting) => [
+        code(setting.name),
+        showDefault(setting.default),
+        setting.synonym === null ? "" : code(setting.synonym),
+      ]),
+    ),
     "\n## Log events\n",
     "Lifecycle events have fixed names that scripts may wait for.\n",
     table(
