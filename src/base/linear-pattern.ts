@@ -7,7 +7,7 @@
  *
  * Neighbours: the transaction room (ListTransactions), the group room (subscriptions by pattern).
  */
-import { RE2JS, RE2JSException } from "re2js";
+import { RE2JS, RE2JSException, RE2JSSyntaxException } from "re2js";
 
 /** Characters times repetitions: at most some tens of milliseconds to make. */
 const MAX_PROGRAM_ESTIMATE = 100_000;
@@ -16,7 +16,7 @@ const REPETITION = /\{(\d+)(?:,(\d*))?\}/g;
 
 export interface InvalidPattern {
   readonly kind: "invalid-pattern";
-  /** In RE2's words, for the client. */
+  /** In RE2's words, without the pattern, as Kafka tells it to the client: "missing closing ]". */
   readonly reason: string;
 }
 
@@ -40,7 +40,7 @@ export function compilePattern(pattern: string): LinearPattern | InvalidPattern 
     return new LinearPattern(RE2JS.compile(pattern));
   } catch (error) {
     if (!(error instanceof RE2JSException)) throw error;
-    return { kind: "invalid-pattern", reason: error.message };
+    return { kind: "invalid-pattern", reason: error instanceof RE2JSSyntaxException ? error.getDescription() : error.message };
   }
 }
 

@@ -30,6 +30,11 @@ test("what RE2 has not is invalid, with a reason", () => {
   }
 });
 
+test("the reason is that of RE2/J's PatternSyntaxException.getDescription", () => {
+  expect(compilePattern("a[b")).toMatchObject({ reason: "missing closing ]" });
+  expect(compilePattern("*a")).toMatchObject({ reason: "missing argument to repetition operator" });
+});
+
 test("patterns that take a backtracking engine for ever are decided", () => {
   for (const pattern of ["(x+x+)+y", "(a|aa)+b", "(.*a){25}", "(x*)*y"]) expect(matches(pattern, "x".repeat(20_000))).toBe(false);
 });
