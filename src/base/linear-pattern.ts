@@ -2,6 +2,9 @@
  * Regular expressions that clients send, with RE2's syntax and in time linear in the text (re2js, a port of the RE2/J that Kafka uses): never the runtime's own
  * engine, which a pattern can drive to exponential time. What RE2 has not (back references, look-around) is invalid, as in Kafka.
  *
+ * Against RE2/J 1.8, 30,000 random patterns over 18 texts: what both take matches alike. RE2/J refuses a literal "{" before a lazy repetition ("{*?"), which is taken
+ * here, and calls a stray ")" an internal error.
+ *
  * One bound is ours: counted repetitions make a pattern's program large, and making it takes time on the event loop, so an estimate of its
  * size is refused above `MAX_PROGRAM_ESTIMATE` before anything is made. `[a-z]{1,249}` is far below it; `x{1000}` thirty times in a row is not.
  *
