@@ -3,6 +3,7 @@
  * them and takes the next epoch from EndTxn 5 (KIP-890). Error codes are values.
  */
 import { ErrorCodes } from "../../src/protocol/error-codes.ts";
+import { addOffsetsToTxnApi, newAddOffsetsToTxnRequest } from "../../src/protocol/messages/add-offsets-to-txn.ts";
 import {
   addPartitionsToTxnApi,
   newAddPartitionsToTxnRequest,
@@ -14,6 +15,12 @@ import { fetchApi, newFetchPartition, newFetchRequest, newFetchTopic } from "../
 import { findCoordinatorApi, newFindCoordinatorRequest } from "../../src/protocol/messages/find-coordinator.ts";
 import { initProducerIdApi, newInitProducerIdRequest } from "../../src/protocol/messages/init-producer-id.ts";
 import { newPartitionProduceData, newProduceRequest, newTopicProduceData, produceApi } from "../../src/protocol/messages/produce.ts";
+import {
+  newTxnOffsetCommitRequest,
+  newTxnOffsetCommitRequestPartition,
+  newTxnOffsetCommitRequestTopic,
+  txnOffsetCommitApi,
+} from "../../src/protocol/messages/txn-offset-commit.ts";
 import type { KafkaConnection } from "../support/kafka-connection.ts";
 import type { ProducerIdentity } from "../support/raw-client.ts";
 import { decodeBatches, encodeBatch } from "../support/record-batch.ts";
@@ -118,6 +125,42 @@ export class RawTransactionalProducer {
     const code = codeOf(await insist(send, codeOf));
     if (code === 0) this.#nextSequence += values.length;
     return code;
+  }
+
+  /** An offset of partition 0 for a group, in the transaction; the first generation names the group before. */
+  async commitOffset(groupId: string, topic: string, offset: number): Promise<number> {
+    const who = {
+      transactionalId: this.transactionalId,
+      groupId,
+      producerId: BigInt(this.#identity.producerId),
+      producerEpoch: this.#identity.producerEpoch,
+    };
+    if (this.#generation === 1) {
+      const add = () => this.#connection.request(addOffsetsToTxnApi, 3, newAddOffsetsToTxnRequest(who));
+      const { errorCode } = await insist(add, (answer) => answer.errorCode);
+      if (errorCode !== 0) return errorCode;
+    }
+    const partitions = [newTxnOffsetCommitRequestPartition({ partitionIndex: 0, committedOffset: BigInt(offset) })];
+    const request = newTxnOffsetCommitRequest({ ...who, topics: [newTxnOffsetCommitRequestTopic({ name: topic, partitions })] });
+    const send = () => this.#connection.request(txnOffsetCommitApi, this.#generation === 1 ? 3 : 5, request);
+    const codeOf = (answer: Awaited<ReturnType<typeof send>>): number => answer.topics[0]?.partitions[0]?.errorCode ?? -1;
+    return codeOf(await insist(send, codeOf));
+  }
+
+  /** Sends EndTxn and closes the connection: nobody sees the answer. */
+  endUnseen(committed: boolean): void {
+    const { producerId, producerEpoch } = this.#identity;
+    const request = newEndTxnRequest({ transactionalId: this.transactionalId, producerId: BigInt(producerId), producerEpoch, committed });
+    this.#connection.sendRequest(endTxnApi, this.#generation === 1 ? 4 : 5, request);
+    this.#connection.close();
+  }
+
+  /** The same producer over another connection. */
+  over(connection: KafkaConnection): RawTransactionalProducer {
+    const again = new RawTransactionalProducer(connection, this.transactionalId, this.#generation);
+    again.#identity = this.#identity;
+    again.#nextSequence = this.#nextSequence;
+    return again;
   }
 
   /** Commits or aborts; the second generation goes on under what it is answered. `identity`: ends as somebody else, or as it once was. */

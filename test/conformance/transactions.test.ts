@@ -24,7 +24,7 @@ async function committedOffset(connection: KafkaConnection, groupId: string, top
   const topics = [newOffsetFetchRequestTopic({ name: topic, partitionIndexes: [0] })];
   const found = await insist(
     () => connection.request(offsetFetchApi, 7, newOffsetFetchRequest({ groupId, topics, requireStable: true })),
-    ({ topics: [first] }) => first?.partitions[0]?.errorCode ?? -1,
+    ({ errorCode, topics: [first] }) => (errorCode === 0 ? (first?.partitions[0]?.errorCode ?? -1) : errorCode),
   );
   return Number(found.topics[0]?.partitions[0]?.committedOffset);
 }
@@ -51,6 +51,32 @@ describe("transactional producers", () => {
         expect(await committedOffset(connection, name, input)).toBe(INPUTS.length);
       },
       300_000,
+    );
+  }
+
+  for (const generation of [1, 2] as const) {
+    runIf(
+      `R8, generation ${generation}: the reply to EndTxn is lost and the broker killed: the offset is the new one, never the old`,
+      async () => {
+        const name = uniqueName("lost-reply");
+        for (let round = 1; round <= 3; round++) {
+          const first = await server.connect();
+          if (round === 1) await createTopicRaw(first, name);
+          const producer = new RawTransactionalProducer(first, name, generation);
+          expect(await producer.init()).toBe(0);
+          expect(await producer.produce(name, [`value ${round}`])).toBe(0);
+          expect(await producer.commitOffset(name, name, round)).toBe(0);
+          producer.endUnseen(true);
+          // In one round before EndTxn can be done, in others perhaps after.
+          if (round > 1) await Bun.sleep(round);
+          await server.restart("kill");
+          using connection = await server.connect();
+          expect(await producer.over(connection).end(true)).toBe(0);
+          expect(await waitSettled(connection, name)).toBe("CompleteCommit");
+          expect(await committedOffset(connection, name, name)).toBe(round);
+          expect((await readCommitted(connection, name)).values).toHaveLength(round);
+        }
+      },
     );
   }
 
