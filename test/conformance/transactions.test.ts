@@ -1,6 +1,6 @@
 /**
  * Transactions on the executable: other people's transactional producers, Kafka's own tools for them, both generations by raw requests, and the two clocks
- * of the coordinator. What consumers are given is read by raw requests with read_committed.
+ * of the coordinator; case R8 with a broker that is killed. What consumers are given is read by raw requests with read_committed.
  */
 import { describe, expect } from "bun:test";
 import { newOffsetFetchRequest, newOffsetFetchRequestTopic, offsetFetchApi } from "../../src/protocol/messages/offset-fetch.ts";
