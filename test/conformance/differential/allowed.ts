@@ -184,6 +184,13 @@ function hasPassedStructure(kafka: Node): boolean {
   return [0, 32, 45, 47].includes(Number(kafka.errorCode));
 }
 
+/** INVALID_TXN_STATE for TRANSACTION_ABORTABLE or the other way round, or the same code without its message. */
+function isToldOtherwise(weirCode: unknown, kafkaCode: unknown, kafka: unknown): boolean {
+  const codes = [48, 120];
+  if (!codes.includes(Number(weirCode)) || !codes.includes(Number(kafkaCode))) return false;
+  return weirCode !== kafkaCode || kafka === null;
+}
+
 /** Kafka's partition is refused because another's codec is none: so in one of several partitions, and below version 7. */
 function failsAtUnknownCodec(difference: Difference): boolean {
   const codes = codesOf(difference.kafkaOwners.at(-1));
@@ -440,12 +447,11 @@ export const allowed: readonly Allowance[] = [
   {
     id: "told-as-abortable",
     reason:
-      "Kafka asks for several transactions at once and then takes one answer's words for all: at times an old client is told TRANSACTION_ABORTABLE, or what that becomes for it, without a message",
+      "Kafka asks for several transactions at once and then takes one answer's words for all: at times an old client is told TRANSACTION_ABORTABLE, or what that becomes for it, without a message; and a new one INVALID_TXN_STATE",
     apis: ["TxnOffsetCommit", "Produce"],
     path: /error(?:Code|Message)$/,
     permits: ({ kafka, weirOwners, kafkaOwners }) =>
-      innermost(weirOwners).errorCode === 48 &&
-      (kafka === 120 || (kafka === null && [48, 120].includes(Number(innermost(kafkaOwners).errorCode)))),
+      isToldOtherwise(innermost(weirOwners).errorCode, innermost(kafkaOwners).errorCode, kafka),
   },
   {
     id: "markers-under-way",
@@ -463,13 +469,6 @@ export const allowed: readonly Allowance[] = [
     path: /^responses\[\]\.partitionResponses\[\](?:items|length)$/,
     permits: ({ weir, kafka, weirOwners }) =>
       codesOf(weirOwners.at(-1)).includes(100) && (weir as unknown[]).length > (kafka as unknown[]).length,
-  },
-  {
-    id: "no-such-operation",
-    reason: "Kafka fails with UNKNOWN_SERVER_ERROR on a kind of change that does not exist; Weir answers INVALID_REQUEST",
-    apis: ["IncrementalAlterConfigs"],
-    path: /^responses\[\]\.error(?:Code|Message)$/,
-    permits: ({ request, kafkaOwners }) => holds(request, '"configOperation":9') && innermost(kafkaOwners).errorCode === -1,
   },
   {
     id: "no-share-coordinator",

@@ -44,8 +44,9 @@ interface Change {
   readonly operation: number;
 }
 
-function isBad({ name, value }: Change): boolean {
-  return badValues.some((bad) => bad[0] === name && bad[1] === value);
+/** None of the settings is a list, to which could be appended. */
+function isBad({ name, value, operation }: Change): boolean {
+  return operation > operations.delete || badValues.some((bad) => bad[0] === name && bad[1] === value);
 }
 
 function chooseChanges(choice: Choice): readonly Change[] {
@@ -54,10 +55,10 @@ function chooseChanges(choice: Choice): readonly Change[] {
     return {
       name,
       value,
-      operation: choice.mostly<number>(operations.set, [operations.delete, operations.append, operations.subtract, 9], 0.75),
+      operation: choice.mostly<number>(operations.set, [operations.delete, operations.append, operations.subtract], 0.75),
     };
   });
-  // Of several bad values Kafka tells the one that comes first out of a hash map.
+  // Of several bad changes Kafka tells the one that comes first out of a hash map.
   const sound = changes.filter((change) => !isBad(change) || change === changes.find(isBad));
   if (choice.chance(0.05)) return sound;
   return sound.filter((change, index) => sound.findIndex((other) => other.name === change.name) === index);
@@ -74,7 +75,7 @@ function settleOf(name: string, changes: readonly Change[], isReplacing: boolean
 export function incrementalAlterConfigsSteps(model: Model, choice: Choice): Step[] {
   const resourceName = model.topicName(choice);
   const resourceType = choice.mostly(topicType, [0, 3], 0.98);
-  const changes = chooseChanges(choice);
+  const changes = chooseChanges(choice).filter((change) => resourceType === topicType || !isBad(change));
   const validateOnly = choice.chance(0.15);
   const resource = () =>
     incremental.newAlterConfigsResource({
