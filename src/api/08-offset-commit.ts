@@ -1,10 +1,10 @@
 /**
  * OffsetCommit (key 8), versions 2-10.
  *
- * Behaviour: answered when durable; fenced by generation, member and instance id; topic ids from v10 (KIP-848); a retention of the client's own in v2-4.
+ * Behaviour: answered when durable; fenced by generation or member epoch, member and instance id; topic ids from v10 (KIP-848); a retention of the client's own in v2-4.
  * Offsets are the client's: any int64 is kept as it is.
  *
- * Not done: authorisation; groups of the consumer protocol (KIP-848).
+ * Not done: authorisation.
  */
 import type { GroupError, OffsetToCommit } from "../group/group-types.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";

@@ -3,12 +3,12 @@
  *
  * Behaviour: only durable offsets are told; when stable ones are required (KIP-447), a partition that a transaction is about to change is
  * UNSTABLE_OFFSET_COMMIT. Several groups from v8, topic ids from v10. What was never committed, or was committed for a deleted topic of the
- * same name, is -1, never 0 (case B2).
+ * same name, is -1, never 0 (case B2). From v9 members of consumer groups are told only under their epoch (KIP-848).
  *
- * Not done: authorisation; member epochs of the consumer protocol (KIP-848).
+ * Not done: authorisation.
  */
 import type { TopicOffsets } from "../group/group-coordinator.ts";
-import type { CommittedOffset, GroupError } from "../group/group-types.ts";
+import type { CommittedOffset, GroupError, OffsetFetcher } from "../group/group-types.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
   newOffsetFetchResponse,
@@ -55,7 +55,7 @@ export class OffsetFetchHandler implements SerialHandler<OffsetFetchRequest, Off
   }
 
   async #fetchGroup(
-    { groupId, topics }: OffsetFetchRequestGroup,
+    { groupId, topics, memberId, memberEpoch }: OffsetFetchRequestGroup,
     byId: boolean,
     requireStable: boolean,
   ): Promise<OffsetFetchResponseGroup> {
@@ -66,7 +66,7 @@ export class OffsetFetchHandler implements SerialHandler<OffsetFetchRequest, Off
       if (known === undefined) unknown.push(refuseTopicId(topic));
       return known === undefined ? [] : [{ topic: known.name, topicId: known.topicId, partitions: topic.partitionIndexes }];
     });
-    const found = await this.#services.groups.fetch(groupId, wanted, requireStable);
+    const found = await this.#services.groups.fetch(groupId, wanted, requireStable, fetcherOf(memberId, memberEpoch));
     if (typeof found === "string") return newOffsetFetchResponseGroup({ groupId, errorCode: fetchErrorCode(found) });
     return newOffsetFetchResponseGroup({ groupId, topics: [...this.#describe(found, byId), ...unknown] });
   }
@@ -100,6 +100,11 @@ export class OffsetFetchHandler implements SerialHandler<OffsetFetchRequest, Off
     }));
     return newOffsetFetchResponse({ topics: describeOld(refused, errorCode) });
   }
+}
+
+/** A client without a member id is an administrator, or one from before KIP-848: it may read. */
+function fetcherOf(memberId: string | null, memberEpoch: number): OffsetFetcher | undefined {
+  return memberId === null && memberEpoch < 0 ? undefined : { memberId: memberId ?? "", memberEpoch };
 }
 
 function describeOld(found: readonly TopicOffsets[], errorCode: number) {

@@ -1,9 +1,10 @@
 /**
  * DescribeGroups (key 15), versions 0-6.
  *
- * Behaviour: a group that is not there is "Dead", from v6 with GROUP_ID_NOT_FOUND (KIP-1043). Metadata of members is told while the group is Stable.
+ * Behaviour: a group that is not there, or is not a classic group, is "Dead", from v6 with GROUP_ID_NOT_FOUND (KIP-1043). Metadata of members is told while
+ * the group is Stable.
  *
- * Not done: authorisation (every operation is answered as allowed); groups of the consumer protocol (KIP-848).
+ * Not done: authorisation (every operation is answered as allowed).
  */
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
@@ -43,7 +44,8 @@ export class DescribeGroupsHandler implements SerialHandler<DescribeGroupsReques
 
   async #describe(groupId: string, apiVersion: number): Promise<DescribedGroup> {
     const found = await this.#services.groups.describe(groupId);
-    if (found === "group-not-found") return describeMissing(groupId, apiVersion);
+    if (found === "other-type") return describeMissing(groupId, apiVersion, `Group ${groupId} is not a classic group.`);
+    if (found === "group-not-found") return describeMissing(groupId, apiVersion, `Group ${groupId} not found.`);
     if (typeof found === "string") return newDescribedGroup({ groupId, errorCode: groupErrorCode(found) });
     return newDescribedGroup({
       groupId,
@@ -64,8 +66,8 @@ export class DescribeGroupsHandler implements SerialHandler<DescribeGroupsReques
   }
 }
 
-function describeMissing(groupId: string, apiVersion: number): DescribedGroup {
+function describeMissing(groupId: string, apiVersion: number, errorMessage: string): DescribedGroup {
   const group = newDescribedGroup({ groupId, groupState: "Dead" });
   if (apiVersion < FIRST_WITH_NOT_FOUND) return group;
-  return { ...group, errorCode: ErrorCodes.GROUP_ID_NOT_FOUND, errorMessage: `Group ${groupId} not found.` };
+  return { ...group, errorCode: ErrorCodes.GROUP_ID_NOT_FOUND, errorMessage };
 }

@@ -3,7 +3,7 @@
  *
  * Behaviour: the groups that this broker coordinates; filters by state from v4 (KIP-518) and by type from v5 (KIP-848), both without regard to case.
  *
- * Not done: authorisation; groups of other types.
+ * Not done: authorisation; share and streams groups.
  */
 import {
   type ListGroupsRequest,
@@ -15,8 +15,6 @@ import {
 import { groupErrorCode } from "./group-answers.ts";
 import type { RequestContext, SerialHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
-
-const TYPE = "classic";
 
 export class ListGroupsHandler implements SerialHandler<ListGroupsRequest, ListGroupsResponse> {
   readonly kind = "serial";
@@ -34,15 +32,15 @@ export class ListGroupsHandler implements SerialHandler<ListGroupsRequest, ListG
     if (typeof listed === "string") return newListGroupsResponse({ errorCode: groupErrorCode(listed) });
     const states = new Set(request.statesFilter.map((state) => state.trim().toLowerCase()));
     const types = new Set(request.typesFilter.map((type) => type.trim().toLowerCase()));
-    const isTypeWanted = types.size === 0 || types.has(TYPE);
-    const groups = listed.filter((group) => isTypeWanted && (states.size === 0 || states.has(group.state.toLowerCase())));
+    const isWanted = (wanted: ReadonlySet<string>, word: string): boolean => wanted.size === 0 || wanted.has(word.toLowerCase());
+    const groups = listed.filter((group) => isWanted(types, group.type) && isWanted(states, group.state));
     return newListGroupsResponse({
-      groups: groups.map(({ groupId, protocolType, state }) =>
+      groups: groups.map(({ groupId, type, protocolType, state }) =>
         newListedGroup({
           groupId,
           protocolType,
           groupState: apiVersion >= 4 ? state : "",
-          groupType: apiVersion >= 5 ? TYPE : "",
+          groupType: apiVersion >= 5 ? type : "",
         }),
       ),
     });

@@ -3,7 +3,7 @@
  *
  * Behaviour: a group without members is deleted with its offsets, answered when that is durable. As in Kafka, v3 has no message for these errors.
  *
- * Not done: authorisation; groups of other types.
+ * Not done: authorisation; share and streams groups.
  */
 import {
   type DeleteGroupsRequest,

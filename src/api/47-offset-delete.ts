@@ -3,7 +3,7 @@
  *
  * Behaviour: a group that is in use loses only offsets of topics that it does not subscribe to. Answered when durable.
  *
- * Not done: authorisation; groups of other types.
+ * Not done: authorisation; share and streams groups.
  */
 import type { TopicPartition } from "../group/group-types.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";

@@ -24,10 +24,24 @@ const GROUP_ERROR_CODES: Readonly<Record<GroupError, number>> = {
   "record-too-large": ErrorCodes.UNKNOWN_SERVER_ERROR,
   "stale-producer-epoch": ErrorCodes.INVALID_PRODUCER_EPOCH,
   "invalid-transaction-state": ErrorCodes.INVALID_TXN_STATE,
+  "fenced-member-epoch": ErrorCodes.FENCED_MEMBER_EPOCH,
+  "stale-member-epoch": ErrorCodes.STALE_MEMBER_EPOCH,
+  "unreleased-instance": ErrorCodes.UNRELEASED_INSTANCE_ID,
+  "invalid-regular-expression": ErrorCodes.INVALID_REGULAR_EXPRESSION,
+  "unsupported-version": ErrorCodes.UNSUPPORTED_VERSION,
 };
 
 export function groupErrorCode(error: GroupError | undefined): number {
   return error === undefined ? ErrorCodes.NONE : GROUP_ERROR_CODES[error];
+}
+
+/** `group.version` 1 is finalised and `group.coordinator.rebalance.protocols` names the consumer protocol. */
+export function isConsumerProtocolServed({ config, metadata }: ApiServices): boolean {
+  const isEnabled = config
+    .get("group.coordinator.rebalance.protocols")
+    .split(",")
+    .some((name) => name.trim() === "consumer");
+  return isEnabled && (metadata.image.getFinalizedFeatures().get("group.version") ?? 0) >= 1;
 }
 
 /** Bit field of READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS (KIP-430): all that a group knows. There is no authoriser yet. */

@@ -33,6 +33,8 @@ import { DescribeClusterHandler } from "./60-describe-cluster.ts";
 import { DescribeProducersHandler } from "./61-describe-producers.ts";
 import { DescribeTransactionsHandler } from "./65-describe-transactions.ts";
 import { ListTransactionsHandler } from "./66-list-transactions.ts";
+import { ConsumerGroupHeartbeatHandler } from "./68-consumer-group-heartbeat.ts";
+import { ConsumerGroupDescribeHandler } from "./69-consumer-group-describe.ts";
 import { ListConfigResourcesHandler } from "./74-list-config-resources.ts";
 import { DescribeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
 import type { ApiHandler } from "./handler.ts";
@@ -73,6 +75,8 @@ export function createApiHandlers(services: ApiServices): readonly ApiHandler[] 
     new DescribeProducersHandler(services),
     new DescribeTransactionsHandler(services),
     new ListTransactionsHandler(services),
+    new ConsumerGroupHeartbeatHandler(services),
+    new ConsumerGroupDescribeHandler(services),
     new ListConfigResourcesHandler(services),
     new DescribeTopicPartitionsHandler(services),
   ];

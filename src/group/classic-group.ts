@@ -41,6 +41,7 @@ import type { Timer } from "./timer-queue.ts";
 const NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60 * 1000;
 
 export class ClassicGroup implements GroupView {
+  readonly kind = "classic";
   readonly groupId: string;
   readonly roster = new GroupRoster();
   readonly #host: GroupHost;

@@ -12,12 +12,19 @@
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import { randomUuidBytes } from "../base/random.ts";
+import type { Config } from "../config/config.ts";
+import type { ImageView } from "../metadata/cluster-metadata.ts";
 import type { Decompress } from "../partition/batch-validation.ts";
 import type { TransactionGate, TransactionMarker } from "../partition/transaction-ports.ts";
 import type { Crc32c } from "../protocol/record-batch.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
 import type { MarkerResult } from "../transaction/marker-writer.ts";
+import type { AnyGroup } from "./any-group.ts";
 import { ClassicGroup } from "./classic-group.ts";
+import type { ConsumerGroup } from "./consumer-group.ts";
+import { encodeChange } from "./consumer-group-records.ts";
+import type { ConsumerHeartbeat, HeartbeatAnswer, Refusal } from "./consumer-group-types.ts";
+import { findCommitError, findFetchError, findStaleOffset } from "./consumer-offset-checks.ts";
 import type { GroupHost, GroupView, StoredGroup } from "./group-host.ts";
 import type { GroupMetrics } from "./group-metrics.ts";
 import {
@@ -27,7 +34,6 @@ import {
   encodeNewGroup,
   encodeOffset,
   encodeOffsetTombstone,
-  type GroupRecord,
   type RecordVisitor,
   replayBatches,
 } from "./group-records.ts";
@@ -35,10 +41,12 @@ import {
   type CommitRequest,
   type CommittedOffset,
   type GroupError,
+  type GroupRecord,
   type JoinAnswer,
   type JoinRequest,
   type LeaveResult,
   type MemberIdentity,
+  type OffsetFetcher,
   refuseJoin,
   refuseSync,
   type SyncAnswer,
@@ -50,6 +58,7 @@ import { loadToEnd } from "./load-to-end.ts";
 import { type ExpiryContext, findExpiredOffsets } from "./offset-expiry.ts";
 import { OffsetStore } from "./offset-store.ts";
 import { PendingOffsets } from "./pending-offsets.ts";
+import { ConsumerGroups } from "./shard-consumer-groups.ts";
 import type { ShardLog } from "./shard-log.ts";
 import type { LogShard, ShardState } from "./shard-set.ts";
 import type { Timer, TimerQueue } from "./timer-queue.ts";
@@ -72,6 +81,7 @@ export interface ShardOptions {
   /** Asked before offsets of a transaction are taken. */
   readonly gate: TransactionGate;
   readonly settings: ShardSettings;
+  readonly config: Config;
   readonly clock: Clock;
   readonly random: Random;
   readonly timers: TimerQueue;
@@ -81,6 +91,9 @@ export interface ShardOptions {
   readonly decompress: Decompress;
   /** Largest batch that the topic takes now. */
   maxBatchBytes(): number;
+  image(): ImageView;
+  /** Rises when topics come, go or grow. */
+  topicsVersion(): number;
 }
 
 export class CoordinatorShard implements GroupHost, LogShard {
@@ -90,7 +103,8 @@ export class CoordinatorShard implements GroupHost, LogShard {
   readonly offsets = new OffsetStore();
   readonly pending = new PendingOffsets();
   readonly #transactional: TransactionalCommits;
-  readonly #groups = new Map<string, ClassicGroup>();
+  readonly #groups = new Map<string, AnyGroup>();
+  readonly #consumerGroups: ConsumerGroups;
   readonly #options: ShardOptions;
   readonly #log: ShardLog;
   #state: ShardState = "loading";
@@ -105,6 +119,13 @@ export class CoordinatorShard implements GroupHost, LogShard {
     this.timers = options.timers;
     this.#options = options;
     this.#log = log;
+    this.#consumerGroups = new ConsumerGroups({
+      ...options,
+      groups: this.#groups,
+      wallMs: () => this.wallMs(),
+      write: (records, apply) => this.#write(records, apply),
+      whenDurable: () => this.whenDurable(),
+    });
     this.#transactional = new TransactionalCommits({
       ...options,
       log,
@@ -128,11 +149,16 @@ export class CoordinatorShard implements GroupHost, LogShard {
     return this.#groups.size;
   }
 
-  groups(): Iterable<ClassicGroup> {
+  /** Of consumer groups whose members ask for none. */
+  get defaultAssignor(): string {
+    return this.#consumerGroups.defaultAssignor;
+  }
+
+  groups(): Iterable<AnyGroup> {
     return this.#groups.values();
   }
 
-  getGroup(groupId: string): ClassicGroup | undefined {
+  getGroup(groupId: string): AnyGroup | undefined {
     return this.#groups.get(groupId);
   }
 
@@ -155,8 +181,11 @@ export class CoordinatorShard implements GroupHost, LogShard {
     if (this.#isClosed()) return;
     this.#state = "active";
     for (const group of this.#groups.values()) {
-      group.startSessions();
-      group.shrinkToLimit();
+      if (group.kind === "consumer") this.#consumerGroups.startSessions(group);
+      else {
+        group.startSessions();
+        group.shrinkToLimit();
+      }
     }
     const tookMs = Math.round(clock.monotonicMs() - startedMs);
     if (endOffset > 0) {
@@ -179,6 +208,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
       onOffset: (groupId, at, committed, producerId) => this.#applyOffset(groupId, at, committed, producerId),
       onMarker: (producerId, isCommit) => this.#endTransaction(producerId, isCommit),
       onGroup: (groupId, stored) => this.#applyStoredGroup(groupId, stored),
+      onConsumerGroup: (groupId, change) => this.#consumerGroups.replay(groupId, change),
       onUnknown: (recordType) => {
         const { logger, partition } = this.#options;
         logger.warn("group.record-ignored", "a record of a kind that this version does not know", { partition, recordType });
@@ -210,11 +240,10 @@ export class CoordinatorShard implements GroupHost, LogShard {
   }
 
   #applyStoredGroup(groupId: string, stored: StoredGroup | undefined): void {
-    if (stored === undefined) this.#groups.delete(groupId);
-    else this.#groups.set(groupId, ClassicGroup.restore(groupId, stored, this));
+    if (stored !== undefined) this.#groups.set(groupId, ClassicGroup.restore(groupId, stored, this));
+    else if (this.#groups.get(groupId)?.kind === "classic") this.#groups.delete(groupId);
   }
-
-  #getOrCreate(groupId: string): ClassicGroup {
+  #getOrCreate(groupId: string): AnyGroup {
     let group = this.#groups.get(groupId);
     if (group === undefined) {
       group = new ClassicGroup(groupId, this);
@@ -225,22 +254,36 @@ export class CoordinatorShard implements GroupHost, LogShard {
 
   // --- membership ---
 
+  /** A heartbeat of the consumer protocol; its answer leaves when all that it tells is durable. */
+  heartbeatConsumer(request: ConsumerHeartbeat): Promise<HeartbeatAnswer | Refusal> {
+    return this.#consumerGroups.heartbeat(request);
+  }
+
   join(request: JoinRequest): Promise<JoinAnswer> {
     const { groupId, memberId } = request;
-    let group = this.#groups.get(groupId);
-    if (group === undefined) {
-      if (memberId !== "") return Promise.resolve(refuseJoin(memberId, "unknown-member"));
-      group = this.#getOrCreate(groupId);
-      this.#append([encodeNewGroup(group)], () => {});
-    }
+    const known = this.#groups.get(groupId);
+    if (known?.kind === "consumer" && known.size > 0) return this.#consumerGroups.join(known, request);
+    if (known === undefined && memberId !== "") return Promise.resolve(refuseJoin(memberId, "unknown-member"));
+    const group = known?.kind === "classic" ? known : this.#createClassic(groupId, known);
     const { promise, resolve } = Promise.withResolvers<JoinAnswer>();
     group.join(request, resolve);
     return promise;
   }
 
+  /** `former`: an empty group of the consumer protocol, whose place it takes. */
+  #createClassic(groupId: string, former: ConsumerGroup | undefined): ClassicGroup {
+    const group = new ClassicGroup(groupId, this);
+    const tombstones = former?.tombstones().map((change) => encodeChange(groupId, change)) ?? [];
+    this.#append([...tombstones, encodeNewGroup(group)], () => {});
+    former?.end();
+    this.#groups.set(groupId, group);
+    return group;
+  }
+
   sync(request: SyncRequest): Promise<SyncAnswer> {
     const group = this.#groups.get(request.groupId);
     if (group === undefined) return Promise.resolve(refuseSync("unknown-member"));
+    if (group.kind === "consumer") return this.#consumerGroups.sync(group, request);
     const { promise, resolve } = Promise.withResolvers<SyncAnswer>();
     group.sync(request, resolve);
     return promise;
@@ -248,13 +291,16 @@ export class CoordinatorShard implements GroupHost, LogShard {
 
   heartbeat(groupId: string, identity: MemberIdentity, generation: number): GroupError | undefined {
     const group = this.#groups.get(groupId);
-    return group === undefined ? "unknown-member" : group.heartbeat(identity, generation);
+    if (group === undefined) return "unknown-member";
+    return group.kind === "consumer"
+      ? this.#consumerGroups.beatClassic(group, identity, generation)
+      : group.heartbeat(identity, generation);
   }
 
-  leave(groupId: string, identities: readonly MemberIdentity[]): LeaveResult[] {
+  leave(groupId: string, identities: readonly MemberIdentity[]): readonly LeaveResult[] | Promise<readonly LeaveResult[] | GroupError> {
     const group = this.#groups.get(groupId);
     if (group === undefined) return identities.map((identity) => ({ ...identity, error: "unknown-member" as const }));
-    return group.leave(identities);
+    return group.kind === "consumer" ? this.#consumerGroups.leaveMany(group, identities) : group.leave(identities);
   }
 
   // --- offsets ---
@@ -264,9 +310,9 @@ export class CoordinatorShard implements GroupHost, LogShard {
     const { groupId, generation } = request;
     const known = this.#groups.get(groupId);
     if (known === undefined && generation >= 0) return Promise.resolve(isNewClient ? "group-not-found" : "illegal-generation");
-    const error = known?.findCommitError(request, generation);
+    const error = known === undefined ? undefined : findCommitError(known, request, { isTransactional: false, isNewClient });
     if (error !== undefined) return Promise.resolve(error);
-    if (known?.state === "Stable" || known?.state === "PreparingRebalance") known.keepAlive(request.memberId);
+    if (known?.kind === "classic" && (known.state === "Stable" || known.state === "PreparingRebalance")) known.keepAlive(request.memberId);
 
     const nowMs = this.wallMs();
     const { retentionMs } = request;
@@ -275,8 +321,9 @@ export class CoordinatorShard implements GroupHost, LogShard {
     const commits: [TopicPartition, CommittedOffset][] = [];
     for (const { topic, partition, topicId, offset, leaderEpoch, metadata } of request.offsets) {
       const isTooLarge = metadata.length > this.#options.settings.offsetMetadataMaxBytes;
-      results.push(isTooLarge ? "metadata-too-large" : undefined);
-      if (isTooLarge) continue;
+      const stale = known?.kind === "consumer" ? findStaleOffset(known, request, topicId, partition) : undefined;
+      results.push(isTooLarge ? "metadata-too-large" : stale);
+      if (isTooLarge || stale !== undefined) continue;
       const committed = { topicId, offset, leaderEpoch, metadata, commitTimestampMs: nowMs, expireTimestampMs };
       commits.push([{ topic, partition }, committed]);
     }
@@ -308,7 +355,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
   #findTransactionalError(request: TransactionalCommitRequest): GroupError | undefined {
     if (this.#isClosed()) return "not-coordinator";
     const known = this.#groups.get(request.groupId);
-    if (known !== undefined) return known.findCommitError(request, request.generation, true);
+    if (known !== undefined) return findCommitError(known, request, { isTransactional: true, isNewClient: request.isNewClient });
     if (request.generation < 0) return undefined;
     return request.isNewClient ? "group-not-found" : "illegal-generation";
   }
@@ -322,11 +369,22 @@ export class CoordinatorShard implements GroupHost, LogShard {
     return promise;
   }
 
+  /** Whether the member may be told offsets (OffsetFetch v9). */
+  findFetchError(groupId: string, fetcher: OffsetFetcher | undefined): GroupError | undefined {
+    const group = this.#groups.get(groupId);
+    return fetcher === undefined || group?.kind !== "consumer" ? undefined : findFetchError(group, fetcher);
+  }
+
+  /** Topics have come, gone or grown: the next heartbeat of each group looks whether they are its own. */
+  noteTopicsChanged(): void {
+    for (const group of this.#groups.values()) if (group.kind === "consumer") group.isMetadataStale = true;
+  }
+
   /** Offsets of a group; the caller awaits `whenDurable` before it tells them. */
   deleteOffsets(groupId: string, partitions: readonly TopicPartition[]): Promise<GroupError | readonly (GroupError | undefined)[]> {
     const group = this.#groups.get(groupId);
     if (group === undefined) return Promise.resolve("group-not-found");
-    if (group.state !== "Empty" && !group.usesConsumerProtocol) return Promise.resolve("non-empty-group");
+    if (group.kind === "classic" && group.state !== "Empty" && !group.usesConsumerProtocol) return Promise.resolve("non-empty-group");
     const results = partitions.map(({ topic }) => (group.isSubscribedTo(topic) ? ("subscribed-to-topic" as const) : undefined));
     const isThere = (at: TopicPartition): boolean => this.offsets.get(groupId, at) !== undefined || this.pending.has(groupId, at);
     const gone = partitions.filter((at, index) => results[index] === undefined && isThere(at));
@@ -340,11 +398,13 @@ export class CoordinatorShard implements GroupHost, LogShard {
     return this.#removeGroup(group, "deleted by a client");
   }
 
-  #removeGroup(group: ClassicGroup, why: string): Promise<GroupError | undefined> {
+  #removeGroup(group: AnyGroup, why: string): Promise<GroupError | undefined> {
     const { groupId } = group;
     const offsets = Array.from(this.offsets.entries(groupId), ([at]) => at);
     for (const at of this.pending.ofGroup(groupId)) if (this.offsets.get(groupId, at) === undefined) offsets.push(at);
-    const records = [...offsets.map((at) => encodeOffsetTombstone(groupId, at)), encodeGroupTombstone(groupId)];
+    const own =
+      group.kind === "classic" ? [encodeGroupTombstone(groupId)] : group.tombstones().map((change) => encodeChange(groupId, change));
+    const records = [...offsets.map((at) => encodeOffsetTombstone(groupId, at)), ...own];
     return this.#write(records, () => {
       for (const at of offsets) this.#applyOffset(groupId, at, undefined);
       this.#groups.delete(groupId);
@@ -376,7 +436,8 @@ export class CoordinatorShard implements GroupHost, LogShard {
         this.#options.metrics.expiredOffsets.add(expired.length);
         void this.#removeOffsets(expired.map((at) => [group.groupId, at]));
       }
-      const isUnused = isAll && group.state === "Empty" && group.pendingJoinCount === 0 && !this.pending.hasGroup(group.groupId);
+      const isEmpty = group.state === "Empty" && (group.kind === "consumer" || group.pendingJoinCount === 0);
+      const isUnused = isAll && isEmpty && !this.pending.hasGroup(group.groupId);
       if (isUnused) void this.#removeGroup(group, "empty, and without offsets");
     }
   }

@@ -5,7 +5,7 @@
  * Neighbours: `coordinator-shard.ts` (the groups), the api room (Kafka's requests), the metadata room (who owns a partition; the topic is created there).
  */
 import type { Clock, TimerHandle } from "../base/clock.ts";
-import type { Random } from "../base/random.ts";
+import { type Random, randomUuidBytes } from "../base/random.ts";
 import type { Config } from "../config/config.ts";
 import type { ClusterMetadata, NewTopic, TopicView } from "../metadata/cluster-metadata.ts";
 import type { Decompress } from "../partition/batch-validation.ts";
@@ -17,6 +17,8 @@ import type { Crc32c } from "../protocol/record-batch.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
 import type { MarkerResult } from "../transaction/marker-writer.ts";
+import type { AnyGroup } from "./any-group.ts";
+import type { ConsumerGroupDescription, ConsumerHeartbeat, HeartbeatAnswer, Refusal } from "./consumer-group-types.ts";
 import { CoordinatorShard, type ShardSettings } from "./coordinator-shard.ts";
 import { describeGroup } from "./describe-group.ts";
 import { readLags } from "./group-lag.ts";
@@ -26,12 +28,13 @@ import {
   type CommittedOffset,
   type GroupDescription,
   type GroupError,
-  type GroupState,
+  type GroupType,
   type JoinAnswer,
   type JoinRequest,
   type LeaveResult,
   type ListedGroup,
   type MemberIdentity,
+  type OffsetFetcher,
   refuseJoin,
   refuseSync,
   type SyncAnswer,
@@ -42,6 +45,7 @@ import {
 import type { ShardLog } from "./shard-log.ts";
 import { ShardSet } from "./shard-set.ts";
 import { TimerQueue } from "./timer-queue.ts";
+import { TopicWatch } from "./topic-watch.ts";
 import type { TransactionalCommitResult } from "./transactional-commits.ts";
 
 export const GROUPS_TOPIC = "__consumer_offsets";
@@ -89,12 +93,14 @@ export class GroupCoordinator {
   readonly #metrics: GroupMetrics;
   readonly #timers: TimerQueue;
   readonly #shards: ShardSet<CoordinatorShard>;
+  readonly #topicWatch: TopicWatch;
   #expiryTimer: TimerHandle | undefined;
 
   constructor(options: GroupCoordinatorOptions) {
     const { config, clock, logger, metadata, metrics } = options;
     this.#options = options;
     this.#timers = new TimerQueue(clock);
+    this.#topicWatch = new TopicWatch(metadata.image);
     this.#settings = {
       initialRebalanceDelayMs: config.getNumber("group.initial.rebalance.delay.ms"),
       maxSize: config.getNumber("group.max.size"),
@@ -115,7 +121,7 @@ export class GroupCoordinator {
       onTopicNotCreated: (message) => logger.warn("group.topic-not-created", message, { topic: GROUPS_TOPIC }),
     });
     this.#metrics = declareGroupMetrics(metrics, {
-      countGroups: (state) => this.#sum((shard) => countGroups(shard, state)),
+      countGroups: (type, state) => this.#sum((shard) => countGroups(shard, type, state)),
       countMembers: () => this.#sum(countMembers),
       countOffsets: () => this.#sum((shard) => shard.offsets.count),
       countPending: () => this.#sum((shard) => shard.pending.count),
@@ -157,7 +163,7 @@ export class GroupCoordinator {
   }
 
   #createShard(log: ShardLog, topic: TopicView): CoordinatorShard {
-    const { topicRules } = this.#options;
+    const { topicRules, metadata } = this.#options;
     return new CoordinatorShard(
       {
         ...this.#options,
@@ -168,6 +174,8 @@ export class GroupCoordinator {
         timers: this.#timers,
         metrics: this.#metrics,
         maxBatchBytes: () => topicRules.get(topic).maxMessageBytes,
+        image: () => metadata.image,
+        topicsVersion: () => this.#topicWatch.version,
       },
       log,
     );
@@ -181,6 +189,7 @@ export class GroupCoordinator {
   #onMetadataChange(topicIds: ReadonlySet<string>): void {
     if (this.#shards.isClosed) return;
     const { image } = this.#options.metadata;
+    if (this.#topicWatch.note(image, topicIds)) for (const shard of this.#shards.all()) shard.noteTopicsChanged();
     const isAnyGone = topicIds.has("*") || [...topicIds].some((topicId) => image.getTopicById(topicId) === undefined);
     if (!isAnyGone) return;
     for (const shard of this.#shards.all()) if (shard.state === "active") this.#removeOffsetsOfGoneTopics(shard);
@@ -218,6 +227,17 @@ export class GroupCoordinator {
     return shard instanceof CoordinatorShard ? shard.join(request) : refuseJoin(request.memberId, shard);
   }
 
+  /** For a member of the consumer protocol that brings none (ConsumerGroupHeartbeat v0): a UUID as Kafka writes it. */
+  newMemberId(): string {
+    return Buffer.from(randomUuidBytes(this.#options.random)).toString("base64url");
+  }
+
+  /** A heartbeat of the consumer protocol (KIP-848). */
+  async heartbeatConsumer(request: ConsumerHeartbeat): Promise<HeartbeatAnswer | Refusal> {
+    const shard = await this.#shardOf(request.groupId);
+    return shard instanceof CoordinatorShard ? shard.heartbeatConsumer(request) : { error: shard, message: "" };
+  }
+
   async sync(request: SyncRequest): Promise<SyncAnswer> {
     const shard = await this.#shardOf(request.groupId);
     return shard instanceof CoordinatorShard ? shard.sync(request) : refuseSync(shard);
@@ -241,14 +261,20 @@ export class GroupCoordinator {
     return shard instanceof CoordinatorShard ? shard.commit(request, isNewClient) : shard;
   }
 
-  /** Durable offsets of the partitions wanted, or of all that the group has committed. `requireStable`: KIP-447. */
+  /**
+   * Durable offsets of the partitions wanted, or of all that the group has committed. `requireStable`: KIP-447. `fetcher`: undefined when the client does not
+   * say who it is.
+   */
   async fetch(
     groupId: string,
     wanted: readonly TopicOffsetsWanted[] | undefined,
     requireStable: boolean,
+    fetcher?: OffsetFetcher,
   ): Promise<GroupError | readonly TopicOffsets[]> {
     const shard = await this.#shardOf(groupId);
     if (!(shard instanceof CoordinatorShard)) return shard;
+    const refusal = shard.findFetchError(groupId, fetcher);
+    if (refusal !== undefined) return refusal;
     const found =
       wanted === undefined
         ? allOffsets(shard, groupId, requireStable)
@@ -280,11 +306,24 @@ export class GroupCoordinator {
     return shard instanceof CoordinatorShard ? shard.deleteGroup(groupId) : shard;
   }
 
-  async describe(groupId: string): Promise<GroupDescription | GroupError> {
+  /** A classic group. */
+  async describe(groupId: string): Promise<GroupDescription | GroupError | "other-type"> {
     const shard = await this.#shardOf(groupId);
     if (!(shard instanceof CoordinatorShard)) return shard;
     const group = shard.getGroup(groupId);
-    return group === undefined ? "group-not-found" : describeGroup(group);
+    if (group === undefined) return "group-not-found";
+    return group.kind === "classic" ? describeGroup(group) : "other-type";
+  }
+
+  /** A group of the consumer protocol; the answer leaves when all that it tells is durable. */
+  async describeConsumer(groupId: string): Promise<ConsumerGroupDescription | GroupError | "other-type"> {
+    const shard = await this.#shardOf(groupId);
+    if (!(shard instanceof CoordinatorShard)) return shard;
+    const group = shard.getGroup(groupId);
+    if (group === undefined) return "group-not-found";
+    if (group.kind !== "consumer") return "other-type";
+    const described = group.describe(shard.defaultAssignor);
+    return (await shard.whenDurable()) ?? described;
   }
 
   /** All groups of this broker. */
@@ -294,7 +333,7 @@ export class GroupCoordinator {
     const listed: ListedGroup[] = [];
     for (const shard of this.#shards.all()) {
       if (shard.state === "loading") return "loading";
-      for (const { groupId, protocolType = "", state } of shard.groups()) listed.push({ groupId, protocolType, state });
+      for (const group of shard.groups()) listed.push(listGroup(group));
     }
     return listed;
   }
@@ -306,15 +345,20 @@ export class GroupCoordinator {
   }
 }
 
-function countGroups(shard: CoordinatorShard, state: GroupState): number {
+function listGroup(group: AnyGroup): ListedGroup {
+  const { groupId, kind, state } = group;
+  return { groupId, type: kind, protocolType: group.kind === "consumer" ? "consumer" : (group.protocolType ?? ""), state };
+}
+
+function countGroups(shard: CoordinatorShard, type: GroupType, state: string): number {
   let count = 0;
-  for (const group of shard.groups()) if (group.state === state) count += 1;
+  for (const group of shard.groups()) if (group.kind === type && group.state === state) count += 1;
   return count;
 }
 
 function countMembers(shard: CoordinatorShard): number {
   let count = 0;
-  for (const group of shard.groups()) count += group.roster.size;
+  for (const group of shard.groups()) count += group.kind === "consumer" ? group.size : group.roster.size;
   return count;
 }
 

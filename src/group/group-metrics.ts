@@ -1,7 +1,7 @@
 /** The group room's metrics: declared once, whatever the number of groups. */
 import type { Counter, Metrics, Series } from "../telemetry/telemetry.ts";
 import type { GroupLag } from "./group-lag.ts";
-import type { GroupState } from "./group-types.ts";
+import type { GroupType } from "./group-types.ts";
 
 export interface GroupMetrics {
   readonly commits: Counter;
@@ -12,7 +12,7 @@ export interface GroupMetrics {
 }
 
 export interface GroupCounts {
-  countGroups(state: GroupState): number;
+  countGroups(type: GroupType, state: string): number;
   countMembers(): number;
   countOffsets(): number;
   countPending(): number;
@@ -24,11 +24,18 @@ export interface GroupCounts {
 /** A scrape costs some microseconds for each; their labels are the clients' own, so they must have a limit. */
 export const LAG_SERIES_MAX = 5_000;
 
-const STATES: readonly GroupState[] = ["Empty", "PreparingRebalance", "CompletingRebalance", "Stable"];
+const STATES: readonly string[] = ["Empty", "PreparingRebalance", "CompletingRebalance", "Stable"];
+const CONSUMER_STATES: readonly string[] = ["Empty", "Assigning", "Reconciling", "Stable"];
 
 export function declareGroupMetrics(metrics: Metrics, counts: GroupCounts): GroupMetrics {
   for (const state of STATES) {
-    metrics.observedGauge("weir_groups", "Classic groups coordinated here, by state.", () => counts.countGroups(state), { state });
+    metrics.observedGauge("weir_groups", "Classic groups coordinated here, by state.", () => counts.countGroups("classic", state), {
+      state,
+    });
+  }
+  for (const state of CONSUMER_STATES) {
+    const help = "Groups of the consumer protocol coordinated here, by state.";
+    metrics.observedGauge("weir_consumer_groups", help, () => counts.countGroups("consumer", state), { state });
   }
   metrics.observedGauge("weir_group_members", "Members of the groups coordinated here.", () => counts.countMembers());
   metrics.observedGauge("weir_group_offsets", "Committed offsets kept for the groups coordinated here.", () => counts.countOffsets());

@@ -1,6 +1,7 @@
 /**
  * What the group room writes to __consumer_offsets and reads back, in Kafka's formats: OffsetCommit (key type 1, value version 4, or 1 with an
- * expiry) and GroupMetadata (key type 2, value version 3), as Kafka 4.4 writes them; a null value is a tombstone. Older versions are read.
+ * expiry) and GroupMetadata (key type 2, value version 3), as Kafka 4.4 writes them; a null value is a tombstone. Older versions are read. Records of
+ * consumer groups: `consumer-group-records.ts`.
  */
 import { copyBytes } from "../base/copy-bytes.ts";
 import { CODEC_MASK, CODEC_NONE, CONTROL_BIT, TRANSACTIONAL_BIT, viewOf } from "../partition/batch-layout.ts";
@@ -24,20 +25,16 @@ import {
 } from "../protocol/messages/records/offset-commit.ts";
 import type { Crc32c } from "../protocol/record-batch.ts";
 import { buildBatch, type DecodedRecord, iterateRecords } from "../protocol/records.ts";
+import { decodeChange } from "./consumer-group-records.ts";
+import type { GroupChange } from "./consumer-group-types.ts";
 import type { GroupView, StoredGroup } from "./group-host.ts";
 import { metadataOf } from "./group-roster.ts";
-import { type CommittedOffset, NO_BYTES, type TopicPartition } from "./group-types.ts";
+import { type CommittedOffset, type GroupRecord, NO_BYTES, type TopicPartition } from "./group-types.ts";
 
 const OFFSET_VALUE_VERSION = 4;
 /** The only one with an expiry; it has no leader epoch and no topic id. */
 const OFFSET_VALUE_VERSION_WITH_EXPIRY = 1;
 const GROUP_VALUE_VERSION = 3;
-
-export interface GroupRecord {
-  readonly key: Uint8Array;
-  /** null: a tombstone. */
-  readonly value: Uint8Array | null;
-}
 
 export function encodeOffset(group: string, at: TopicPartition, committed: CommittedOffset): GroupRecord {
   const { offset, leaderEpoch, metadata, expireTimestampMs, topicId } = committed;
@@ -177,6 +174,8 @@ export interface RecordVisitor {
   onMarker(producerId: number, isCommit: boolean): void;
   /** undefined: deleted. */
   onGroup(groupId: string, stored: StoredGroup | undefined): void;
+  /** A record of a group of the consumer protocol. */
+  onConsumerGroup(groupId: string, change: GroupChange): void;
   /** A record of another kind of group, or of a Kafka to come: left alone. */
   onUnknown(recordType: number): void;
 }
@@ -221,8 +220,11 @@ function replayRecord({ key, value }: DecodedRecord, producerId: number | undefi
       visitor.onGroup(group, value === null ? undefined : toStoredGroup(decodeRecordValue(groupMetadataRecord, value)));
       return;
     }
-    default:
-      visitor.onUnknown(type);
+    default: {
+      const decoded = decodeChange(type, key, value);
+      if (decoded === undefined) visitor.onUnknown(type);
+      else if (decoded.change !== undefined) visitor.onConsumerGroup(decoded.groupId, decoded.change);
+    }
   }
 }
 

@@ -24,13 +24,23 @@ export type GroupError =
   /** Offsets in a transaction: a later producer has the transactional id. */
   | "stale-producer-epoch"
   /** Offsets in a transaction: it ended while they were on their way. */
-  | "invalid-transaction-state";
+  | "invalid-transaction-state"
+  /** A member of the consumer protocol has to give up all it has, and join anew. */
+  | "fenced-member-epoch"
+  /** Offsets of a member that is not, or no longer, in that epoch. */
+  | "stale-member-epoch"
+  /** Another member has the instance id, and has not left. */
+  | "unreleased-instance"
+  | "invalid-regular-expression"
+  /** A member of the consumer protocol has to commit by a version of OffsetCommit that knows member epochs. */
+  | "unsupported-version";
 
 /** The transaction coordinator says no, in Kafka's code. */
 export interface TransactionRefusal {
   readonly gateCode: number;
 }
 
+/** Of a classic group. */
 export type GroupState = "Empty" | "PreparingRebalance" | "CompletingRebalance" | "Stable" | "Dead";
 
 export interface MemberProtocol {
@@ -106,6 +116,12 @@ export interface MemberIdentity {
   readonly groupInstanceId: string | undefined;
 }
 
+/** Who asks for offsets (OffsetFetch v9): a member, by its epoch. */
+export interface OffsetFetcher {
+  readonly memberId: string;
+  readonly memberEpoch: number;
+}
+
 export interface LeaveResult extends MemberIdentity {
   readonly error?: GroupError;
 }
@@ -126,10 +142,13 @@ export interface GroupDescription {
   readonly members: readonly MemberDescription[];
 }
 
+export type GroupType = "classic" | "consumer";
+
 export interface ListedGroup {
   readonly groupId: string;
+  readonly type: GroupType;
   readonly protocolType: string;
-  readonly state: GroupState;
+  readonly state: string;
 }
 
 export interface TopicPartition {
@@ -182,6 +201,13 @@ export interface CommittedOffset {
   readonly commitTimestampMs: number;
   /** From clients that set a retention (OffsetCommit v2-4). */
   readonly expireTimestampMs: bigint | undefined;
+}
+
+/** A record of __consumer_offsets. */
+export interface GroupRecord {
+  readonly key: Uint8Array;
+  /** null: a tombstone. */
+  readonly value: Uint8Array | null;
 }
 
 export const NO_BYTES = new Uint8Array(0);

@@ -1,8 +1,9 @@
 /**
  * Which offsets of a group have outlived `offsets.retention.minutes` (KIP-211): the time runs from when the group became empty, for a
- * consumer group in use from the commit of a topic that it no longer subscribes to, for a group that only stores offsets from the commit.
+ * consumer group in use from the commit of a topic that it no longer subscribes to, for a group that only stores offsets, and for one of the consumer
+ * protocol (KIP-848), always from the commit.
  */
-import type { ClassicGroup } from "./classic-group.ts";
+import type { AnyGroup } from "./any-group.ts";
 import type { CommittedOffset, TopicPartition } from "./group-types.ts";
 import type { GroupOffsets } from "./offset-store.ts";
 
@@ -20,7 +21,7 @@ export interface Expiry {
   readonly isAll: boolean;
 }
 
-export function findExpiredOffsets(group: ClassicGroup, offsets: GroupOffsets, context: ExpiryContext): Expiry {
+export function findExpiredOffsets(group: AnyGroup, offsets: GroupOffsets, context: ExpiryContext): Expiry {
   if (offsets.size === 0) return { expired: [], isAll: true };
   const startOf = findStart(group);
   if (startOf === undefined) return { expired: [], isAll: false };
@@ -38,7 +39,8 @@ export function findExpiredOffsets(group: ClassicGroup, offsets: GroupOffsets, c
 }
 
 /** From when the retention of an offset runs; undefined while none expires. */
-function findStart(group: ClassicGroup): ((committed: CommittedOffset) => number) | undefined {
+function findStart(group: AnyGroup): ((committed: CommittedOffset) => number) | undefined {
+  if (group.kind === "consumer") return (committed) => committed.commitTimestampMs;
   if (group.protocolType === undefined) return (committed) => committed.commitTimestampMs;
   if (group.state === "Empty") return (committed) => group.stateTimestampMs ?? committed.commitTimestampMs;
   const isKnown = group.usesConsumerProtocol && group.subscribedTopics !== undefined;

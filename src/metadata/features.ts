@@ -13,4 +13,5 @@ export interface SupportedFeature {
 export const SUPPORTED_FEATURES: readonly SupportedFeature[] = [
   { name: "metadata.version", min: 7, max: 33 },
   { name: "transaction.version", min: 0, max: 2 },
+  { name: "group.version", min: 0, max: 1 },
 ];

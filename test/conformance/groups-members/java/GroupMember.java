@@ -9,13 +9,15 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
- * One member of a group, in Java: GroupMember BOOTSTRAP TOPIC GROUP INSTANCE|- SESSION_MS [ASSIGNOR]. Prints "R MICROS PARTITION OFFSET" for each record it
+ * One member of a group, in Java: GroupMember BOOTSTRAP TOPIC GROUP INSTANCE|- SESSION_MS [ASSIGNOR|consumer]; "consumer": by the consumer protocol (KIP-848), whose
+ * times are the broker's; a topic that begins with "^" is a pattern. Prints "R MICROS PARTITION OFFSET" for each record it
  * processes and "C MICROS PARTITION OFFSET" for each offset whose commit was acknowledged. SIGTERM makes it leave.
  */
 public final class GroupMember {
@@ -24,9 +26,14 @@ public final class GroupMember {
         properties.put("bootstrap.servers", args[0]);
         properties.put("group.id", args[2]);
         if (!args[3].equals("-")) properties.put("group.instance.id", args[3]);
-        properties.put("session.timeout.ms", args[4]);
-        if (args.length > 5) properties.put("partition.assignment.strategy", args[5]);
-        properties.put("heartbeat.interval.ms", "1000");
+        boolean byConsumerProtocol = args.length > 5 && args[5].equals("consumer");
+        if (byConsumerProtocol) {
+            properties.put("group.protocol", "consumer");
+        } else {
+            properties.put("session.timeout.ms", args[4]);
+            properties.put("heartbeat.interval.ms", "1000");
+            if (args.length > 5) properties.put("partition.assignment.strategy", args[5]);
+        }
         properties.put("enable.auto.commit", "false");
         properties.put("auto.offset.reset", "earliest");
         properties.put("max.poll.records", "50");
@@ -46,7 +53,8 @@ public final class GroupMember {
                 Thread.currentThread().interrupt();
             }
         }));
-        consumer.subscribe(List.of(args[1]));
+        if (byConsumerProtocol && args[1].startsWith("^")) consumer.subscribe(new SubscriptionPattern(args[1]));
+        else consumer.subscribe(List.of(args[1]));
         try {
             while (!stopping.get()) consumeOnce(consumer);
         } catch (WakeupException ignored) {
