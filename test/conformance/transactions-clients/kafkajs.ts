@@ -26,7 +26,7 @@ const aborted = await producer.transaction();
 await write(aborted, "aborted");
 await aborted.abort();
 
-const consumer = kafka.consumer({ groupId: name });
+const consumer = kafka.consumer({ groupId: name, maxWaitTimeInMs: 100 });
 await consumer.connect();
 await consumer.subscribe({ topic: input, fromBeginning: true });
 const values: string[] = [];
