@@ -44,6 +44,8 @@ const MIN_OPERATIONS_PER_SECOND = 20;
 const MIN_STRIKES = 100;
 const HOUR_MS = 3_600_000;
 const PROGRESS_EVERY_MS = 15_000;
+/** Then it is replaced: memory that a process has once touched stays with it. */
+const SEEDS_PER_WORKER = 30;
 /** What a soak of one commit is about. */
 const SIMULATED = ["src", "native/src", "test/sim", "test/support", "test/unit/support"];
 
@@ -172,8 +174,10 @@ function soak(lines: SoakLine[], path: string): Promise<void> {
     new Promise((resolve) => {
       const child = fork(import.meta.filename, [...process.argv.slice(2), "--worker"], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
       let seed = 0;
+      let left = SEEDS_PER_WORKER;
       const give = (): void => {
-        if (isDone()) return void child.disconnect();
+        if (isDone() || left === 0) return void child.disconnect();
+        left--;
         seed = next++;
         child.send(seed);
       };
@@ -184,7 +188,7 @@ function soak(lines: SoakLine[], path: string): Promise<void> {
       child.on("exit", (code) => {
         if (code !== 0) console.log(`a worker ended with exit code ${code} at seed ${seed} (--scenario ${scenarioOf(seed)})`);
         if (code !== 0) process.exitCode = 1;
-        resolve();
+        resolve(code === 0 && !isDone() ? work() : undefined);
       });
       give();
     });

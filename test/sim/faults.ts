@@ -125,10 +125,12 @@ export const RARE_EFFECTS: readonly string[] = [
   "store.getTail",
   "store.getTail",
   "store.createOnce",
-  "store.createOnce",
   "store.list",
   "store.put",
   "store.delete",
+  "wal.flush",
+  "wal.read",
+  "wal.read",
 ];
 
 /** What each start does once or a few times. */
