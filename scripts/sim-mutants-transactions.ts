@@ -4,12 +4,23 @@ import type { SimMutant } from "./sim-mutants-list.ts";
 export const TRANSACTION_MUTANTS: readonly SimMutant[] = [
   {
     name: "markers-before-decision",
+    hiddenBy:
+      "what is appended in one turn lies in one WAL commit, which is there as a whole or not at all; a commit earlier: markers-a-commit-before-decision",
     scenario: "crowded",
     harm: "markers are written before the decision is durable",
     file: "src/transaction/transaction-shard.ts",
     find: "    const failure = this.#append(entry, next, () => {\n      const complete",
     replace:
       '    void this.#options.markers.write(\n      { producerId: next.producerId, producerEpoch: next.producerEpoch, isCommit: next.state === "PrepareCommit", coordinatorEpoch: this.#log.log.term, transactionVersion: next.clientVersion },\n      [...next.partitions.values()],\n      this.#closing.signal,\n    );\n    const failure = this.#append(entry, next, () => {\n      const complete',
+  },
+  {
+    name: "markers-a-commit-before-decision",
+    scenario: "crowded",
+    harm: "markers are written and durable before the decision is",
+    file: "src/transaction/transaction-shard.ts",
+    find: "    const failure = this.#append(entry, next, () => {\n      const complete",
+    replace:
+      '    await this.#options.markers.write(\n      { producerId: next.producerId, producerEpoch: next.producerEpoch, isCommit: next.state === "PrepareCommit", coordinatorEpoch: this.#log.log.term, transactionVersion: next.clientVersion },\n      [...next.partitions.values()],\n      this.#closing.signal,\n    );\n    const failure = this.#append(entry, next, () => {\n      const complete',
   },
   {
     name: "end-answered-before-decision",
