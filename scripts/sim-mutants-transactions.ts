@@ -5,7 +5,7 @@ export const TRANSACTION_MUTANTS: readonly SimMutant[] = [
   {
     name: "markers-before-decision",
     hiddenBy:
-      "what is appended in one turn lies in one WAL commit, which is there as a whole or not at all; a commit earlier: markers-a-commit-before-decision",
+      "what is appended in one turn lies in one WAL commit, which is there as a whole or not at all; in commits of their own: each-marker-durable-before-decision",
     scenario: "crowded",
     harm: "markers are written before the decision is durable",
     file: "src/transaction/transaction-shard.ts",
@@ -14,13 +14,13 @@ export const TRANSACTION_MUTANTS: readonly SimMutant[] = [
       '    void this.#options.markers.write(\n      { producerId: next.producerId, producerEpoch: next.producerEpoch, isCommit: next.state === "PrepareCommit", coordinatorEpoch: this.#log.log.term, transactionVersion: next.clientVersion },\n      [...next.partitions.values()],\n      this.#closing.signal,\n    );\n    const failure = this.#append(entry, next, () => {\n      const complete',
   },
   {
-    name: "markers-a-commit-before-decision",
+    name: "each-marker-durable-before-decision",
     scenario: "crowded",
-    harm: "markers are written and durable before the decision is",
+    harm: "markers are written, each durable before the next, and then the decision",
     file: "src/transaction/transaction-shard.ts",
     find: "    const failure = this.#append(entry, next, () => {\n      const complete",
     replace:
-      '    await this.#options.markers.write(\n      { producerId: next.producerId, producerEpoch: next.producerEpoch, isCommit: next.state === "PrepareCommit", coordinatorEpoch: this.#log.log.term, transactionVersion: next.clientVersion },\n      [...next.partitions.values()],\n      this.#closing.signal,\n    );\n    const failure = this.#append(entry, next, () => {\n      const complete',
+      '    const early = { producerId: next.producerId, producerEpoch: next.producerEpoch, isCommit: next.state === "PrepareCommit", coordinatorEpoch: this.#log.log.term, transactionVersion: next.clientVersion };\n    for (const partition of next.partitions.values()) await this.#options.markers.write(early, [partition], this.#closing.signal);\n    const failure = this.#append(entry, next, () => {\n      const complete',
   },
   {
     name: "end-answered-before-decision",
