@@ -16,7 +16,7 @@ const python = join(repositoryRoot, "build", "venv", "bin", "python");
 const pythonLoop = join(import.meta.dir, "python", "exactly_once_loop.py");
 
 /** Longer than any delay that a fenced client can meet: its retries while the broker is away and its own stall. */
-const fencingTimeoutMs = 45_000;
+const fencingTimeoutMs = 120_000;
 const pollMs = 20;
 
 export const hasLibrdkafka = existsSync(python);

@@ -62,14 +62,14 @@ const stallMs = 4500;
 const pausesMs = [1500, 5000];
 const batchRecords = 20;
 const progressMs = 5000;
-const stuckMs = 60_000;
+const stuckMs = 120_000;
 const idleMs = 20_000;
 /** What all brokers of the last run logged. */
 const brokerLog = join(repositoryRoot, "build", "test", "exactly-once-broker.log");
 const latestOffset = -1n;
 
 const brokerSettings = {
-  "upload.interval.ms": "300",
+  "upload.interval.ms": "1000",
   "group.initial.rebalance.delay.ms": "0",
   "group.min.session.timeout.ms": "2000",
   "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
