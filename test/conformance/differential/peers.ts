@@ -16,13 +16,14 @@ import type { ServedVersions } from "./model.ts";
 
 /**
  * Retention and rolling by time are off, since the records' timestamps lie years back; no initial delay of a rebalance, since a group of one has
- * nobody to wait for.
+ * nobody to wait for; no look for empty groups, which each server forgets at another time.
  */
 const settings: Readonly<Record<string, string>> = {
   "log.retention.ms": "-1",
   "log.roll.ms": "9223372036854775807",
   "group.initial.rebalance.delay.ms": "0",
   "log.retention.hours": "168",
+  "offsets.retention.check.interval.ms": "86400000",
   "min.insync.replicas": "1",
   "num.partitions": "1",
 };
