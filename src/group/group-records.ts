@@ -4,10 +4,19 @@
  * consumer groups: `consumer-group-records.ts`.
  */
 import { copyBytes } from "../base/copy-bytes.ts";
-import { CODEC_MASK, CODEC_NONE, CONTROL_BIT, TRANSACTIONAL_BIT, viewOf } from "../partition/batch-layout.ts";
+import {
+  BATCH_OVERHEAD,
+  CODEC_MASK,
+  CODEC_NONE,
+  CONTROL_BIT,
+  type StoredBatch,
+  TRANSACTIONAL_BIT,
+  viewOf,
+} from "../partition/batch-layout.ts";
 import type { CheckedBatch, Decompress } from "../partition/batch-validation.ts";
 import { readMarker } from "../partition/control-batch.ts";
 import { forEachBatch } from "../partition/partition-log.ts";
+import { nextRecord, startWalk } from "../partition/record-walk.ts";
 import { decodeRecordKey, decodeRecordValue, encodeRecordKey, encodeRecordValue, recordTypeOf } from "../protocol/coordinator-record.ts";
 import {
   type GroupMetadataValue,
@@ -30,6 +39,7 @@ import type { GroupChange } from "./consumer-group-types.ts";
 import type { GroupView, StoredGroup } from "./group-host.ts";
 import { metadataOf } from "./group-roster.ts";
 import { type CommittedOffset, type GroupRecord, NO_BYTES, type TopicPartition } from "./group-types.ts";
+import { OffsetRecordReader } from "./offset-record-reader.ts";
 
 const OFFSET_VALUE_VERSION = 4;
 /** The only one with an expiry; it has no leader epoch and no topic id. */
@@ -167,6 +177,12 @@ function buildOne(records: readonly GroupRecord[], nowMs: number, crc32c: Crc32c
 
 // --- replay ---
 
+interface OffsetVisit {
+  readonly group: string;
+  readonly at: TopicPartition;
+  readonly committed: CommittedOffset | undefined;
+}
+
 export interface RecordVisitor {
   /** `producerId`: of the transaction that the offset is part of; undefined outside of one. */
   onOffset(group: string, at: TopicPartition, committed: CommittedOffset | undefined, producerId: number | undefined): void;
@@ -195,6 +211,7 @@ export function replayBatches(bytes: Uint8Array, fromOffset: number, decompress:
     }
     const producerId = (batch.attributes & TRANSACTIONAL_BIT) === 0 ? undefined : batch.producerId;
     const codec = batch.attributes & CODEC_MASK;
+    if (codec === CODEC_NONE && batch.baseOffset >= fromOffset && replayOffsets(bytes, view, batch, producerId, visitor)) return;
     const expand =
       codec === CODEC_NONE
         ? undefined
@@ -203,6 +220,30 @@ export function replayBatches(bytes: Uint8Array, fromOffset: number, decompress:
       if (Number(record.offset) >= fromOffset) replayRecord(record, producerId, visitor);
     }
   });
+}
+
+const offsetReader = new OffsetRecordReader();
+
+/** The short way for a batch of committed offsets alone. False: nothing was visited, it holds something else. */
+function replayOffsets(
+  bytes: Uint8Array,
+  view: DataView,
+  batch: StoredBatch,
+  producerId: number | undefined,
+  visitor: RecordVisitor,
+): boolean {
+  const found: OffsetVisit[] = [];
+  startWalk(batch.start + BATCH_OVERHEAD);
+  for (let index = 0; index < batch.recordCount; index++) {
+    const record = nextRecord(bytes, batch.end);
+    if (record === undefined) return false;
+    const { keyAt, keyLength, valueAt, valueLength } = record;
+    if (!offsetReader.read(bytes, view, keyAt, keyLength, valueAt, valueLength)) return false;
+    const { group, topic, partition, committed } = offsetReader;
+    found.push({ group, at: { topic, partition }, committed });
+  }
+  for (const { group, at, committed } of found) visitor.onOffset(group, at, committed, producerId);
+  return true;
 }
 
 function replayRecord({ key, value }: DecodedRecord, producerId: number | undefined, visitor: RecordVisitor): void {

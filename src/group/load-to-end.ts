@@ -4,9 +4,12 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { Trouble } from "../base/trouble.ts";
+import { readStoredBatch, viewOf } from "../partition/batch-layout.ts";
 import { DecodeError } from "../protocol/codec-error.ts";
 import type { ShardLog } from "./shard-log.ts";
 
+/** Others are served in between: a read's batches are replayed for so long at a stretch. */
+const STRETCH_MS = 5;
 /** Between two looks at a log whose end is not readable yet. */
 const LOAD_RETRY_MS = 100;
 
@@ -31,12 +34,24 @@ export interface LoadOptions {
 /** Answers the end offset; returns early when the shard is closed. */
 export async function loadToEnd({ log, clock, bufferBytes, replay, onProblem, isClosed }: LoadOptions): Promise<number> {
   const endOffset = log.log.logEndOffset;
+  const replayInStretches = async (bytes: Uint8Array, fromOffset: number): Promise<void> => {
+    const view = viewOf(bytes);
+    let startedMs = clock.monotonicMs();
+    for (let start = 0; start < bytes.length && !isClosed(); ) {
+      const { end } = readStoredBatch(view, start);
+      replay(bytes.subarray(start, end), fromOffset);
+      start = end;
+      if (clock.monotonicMs() - startedMs < STRETCH_MS) continue;
+      await clock.sleep(0);
+      startedMs = clock.monotonicMs();
+    }
+  };
   let at = log.log.logStartOffset;
   while (at < endOffset && !isClosed()) {
     try {
       const { bytes, nextOffset } = await log.read(at, bufferBytes);
       if (bytes.length > 0) {
-        replay(bytes, at);
+        await replayInStretches(bytes, at);
         at = nextOffset;
         continue;
       }
