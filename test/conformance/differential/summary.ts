@@ -40,7 +40,7 @@ field of every answer. What may differ is listed below with its reason, and the 
 entry that a full run never needed is removed from it. Requests are good and bad, batches whole and damaged in forty ways, names, ids, epochs,
 sequences and versions right and wrong; ids that a server gives out are compared by what they stand for.
 
-The last full run: **${number.format(counts.compared)} answers compared** over ${number.format(counts.seeds)} seeds (${number.format(counts.sent)} requests to each server; what follows a difference that leaves the
+The run that wrote this page: **${number.format(counts.compared)} answers compared** over ${number.format(counts.seeds)} seeds (${number.format(counts.sent)} requests to each server; what follows a difference that leaves the
 two logs apart is not compared), ${counts.diverged === 0 ? "no other difference" : `${counts.diverged} kinds of other differences`}.
 
 ## Differences
