@@ -285,9 +285,9 @@ export class ClassicGroup implements GroupView {
     else this.#prepareRebalance(reason);
   }
 
-  /** A loaded group that is above `group.max.size`: members get the chance to commit, and the last to come are turned away. */
-  shrinkToLimit(): void {
-    if (this.#state === "Stable" && this.roster.size > this.#host.maxSize) this.#prepareRebalance("the group is above group.max.size");
+  /** Asks the members of a stable group to join again. */
+  rebalance(reason: string): void {
+    if (this.#state === "Stable") this.#prepareRebalance(reason);
   }
 
   #prepareRebalance(reason: string): void {
@@ -522,8 +522,7 @@ export class ClassicGroup implements GroupView {
     return this.roster.has(memberId) ? undefined : "unknown-member";
   }
 
-  /** Whether a commit may be taken. `generation` -1: from a client that is not a member. */
-  /** Producers of transactions need not say for whom they commit, and may commit while the members change (KIP-447). */
+  /** Whether a commit may be taken. `generation` -1: not from a member. Producers of transactions need not say for whom they commit (KIP-447). */
   findCommitError(identity: MemberIdentity, generation: number, isTransactional = false): GroupError | undefined {
     if (generation < 0 && this.#state === "Empty") return undefined;
     const isNobody = generation < 0 && identity.memberId === "" && identity.groupInstanceId === undefined;

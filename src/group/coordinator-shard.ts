@@ -122,6 +122,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
     this.#consumerGroups = new ConsumerGroups({
       ...options,
       groups: this.#groups,
+      classicHost: this,
       wallMs: () => this.wallMs(),
       write: (records, apply) => this.#write(records, apply),
       whenDurable: () => this.whenDurable(),
@@ -184,7 +185,8 @@ export class CoordinatorShard implements GroupHost, LogShard {
       if (group.kind === "consumer") this.#consumerGroups.startSessions(group);
       else {
         group.startSessions();
-        group.shrinkToLimit();
+        // Members get the chance to commit, and the last to come are turned away.
+        if (group.roster.size > this.maxSize) group.rebalance("the group is above group.max.size");
       }
     }
     const tookMs = Math.round(clock.monotonicMs() - startedMs);

@@ -9,6 +9,8 @@ import { getEffectiveGroupSetting } from "../config/setting-errors.ts";
 import type { ImageView } from "../metadata/cluster-metadata.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
 import type { AnyGroup } from "./any-group.ts";
+import { ClassicGroup } from "./classic-group.ts";
+import { describeSync, findClassicMember, findSyncError, hasToJoinAgain, planJoin } from "./classic-members.ts";
 import { ConsumerGroup } from "./consumer-group.ts";
 import { encodeChange } from "./consumer-group-records.ts";
 import {
@@ -20,8 +22,10 @@ import {
   type Refusal,
 } from "./consumer-group-types.ts";
 import { findLeaving, type PlanContext, planHeartbeat, planRemoval, planStaticLeave, refuse } from "./consumer-heartbeat.ts";
+import { canDowngrade, describeDowngraded, migrationPolicyOf, planUpgrade } from "./group-conversion.ts";
+import type { GroupHost } from "./group-host.ts";
 import type { GroupMetrics } from "./group-metrics.ts";
-import { encodeGroupTombstone } from "./group-records.ts";
+import { encodeGroup, encodeGroupTombstone } from "./group-records.ts";
 import {
   type GroupError,
   type GroupRecord,
@@ -45,6 +49,8 @@ export interface ConsumerGroupsOptions {
   readonly logger: Logger;
   readonly metrics: GroupMetrics;
   readonly groups: Map<string, AnyGroup>;
+  /** Of groups that become classic. */
+  readonly classicHost: GroupHost;
   wallMs(): number;
   image(): ImageView;
   /** Rises when topics come, go or grow. */
@@ -123,7 +129,18 @@ export class ConsumerGroups {
       return { group: new ConsumerGroup(groupId), records: [] };
     }
     if (joins && known.state === "Empty") return { group: new ConsumerGroup(groupId), records: [encodeGroupTombstone(groupId)] };
-    return refuse("group-not-found", `Group ${groupId} is not a consumer group.`);
+    return joins ? this.#upgrade(known) : refuse("group-not-found", `Group ${groupId} is not a consumer group.`);
+  }
+
+  /** The consumer group that a classic one becomes, if the heartbeat that asks for it is taken. */
+  #upgrade(classic: ClassicGroup): { readonly group: ConsumerGroup; readonly records: readonly GroupRecord[] } | Refusal {
+    const { groupId } = classic;
+    const { maxSize, getTopic } = this.#context(groupId);
+    const changes = planUpgrade(classic, { policy: this.#migration().policy, maxSize, getTopic });
+    if (isRefusal(changes)) return changes;
+    const group = new ConsumerGroup(groupId);
+    for (const change of changes) group.apply(change);
+    return { group, records: [encodeGroupTombstone(groupId), ...changes.map((change) => encodeChange(groupId, change))] };
   }
 
   async #leave(request: ConsumerHeartbeat): Promise<HeartbeatAnswer | Refusal> {
@@ -141,16 +158,59 @@ export class ConsumerGroups {
 
   // --- members of the classic protocol ---
 
-  join(_group: ConsumerGroup, { memberId }: JoinRequest): Promise<JoinAnswer> {
-    return Promise.resolve(refuseJoin(memberId, "inconsistent-protocol"));
+  async join(group: ConsumerGroup, request: JoinRequest): Promise<JoinAnswer> {
+    const { policy, newUuid, classicMaxSize } = this.#migration();
+    const memberId = request.memberId === "" ? newUuid() : request.memberId;
+    if (this.#policyName() === "disabled") return refuseJoin(memberId, "inconsistent-protocol");
+    const plan = planJoin(group, request, memberId, this.#context(group.groupId));
+    if (isRefusal(plan)) return refuseJoin(memberId, plan.error);
+    const epochBefore = group.epoch;
+    const written = this.#commit(group, plan.changes, [], () => {
+      group.isMetadataStale = false;
+      const timers = this.#timersOf(group, memberId);
+      timers.join?.cancel();
+      this.#startSession(group, memberId);
+      timers.sync ??= this.#options.timers.create(() => this.#onExpired(group, memberId, "did not sync in time"));
+      timers.sync.start(request.rebalanceTimeoutMs);
+      if (group.epoch !== epochBefore) this.#noteRebalance(group, `member ${memberId} joins by the classic protocol`);
+    });
+    // It has taken the place of the last member of the new protocol.
+    if (canDowngrade(group, new Set(), { policy, classicMaxSize })) this.#downgrade(group, new Set(), group.epoch !== epochBefore);
+    const failure = await written;
+    return failure === undefined ? plan.answer : refuseJoin(memberId, failure);
   }
 
-  sync(_group: ConsumerGroup, _request: SyncRequest): Promise<SyncAnswer> {
-    return Promise.resolve(refuseSync("unknown-member"));
+  async sync(group: ConsumerGroup, request: SyncRequest): Promise<SyncAnswer> {
+    const member = findClassicMember(group, request);
+    if (typeof member === "string") return refuseSync(member);
+    const error = findSyncError(group, member, request);
+    if (error !== undefined) {
+      if (error === "rebalance-in-progress") this.#awaitJoin(group, member);
+      return refuseSync(error);
+    }
+    this.#timersOf(group, member.memberId).sync?.cancel();
+    this.#startSession(group, member.memberId);
+    const answer = describeSync(member, request, this.#context(group.groupId));
+    const failure = await this.#options.whenDurable();
+    return failure === undefined ? answer : refuseSync(failure);
   }
 
-  beatClassic(_group: ConsumerGroup, _identity: MemberIdentity, _generation: number): GroupError | undefined {
-    return "unknown-member";
+  /** A Heartbeat of the classic protocol. */
+  beatClassic(group: ConsumerGroup, identity: MemberIdentity, generation: number): GroupError | undefined {
+    const member = findClassicMember(group, identity);
+    if (typeof member === "string") return member;
+    if (generation !== member.progress.epoch) return "illegal-generation";
+    this.#startSession(group, member.memberId);
+    if (!hasToJoinAgain(group, member, this.#context(group.groupId))) return undefined;
+    this.#awaitJoin(group, member);
+    return "rebalance-in-progress";
+  }
+
+  /** From the first time that it is told to join again it has its rebalance timeout. */
+  #awaitJoin(group: ConsumerGroup, { memberId, subscription }: ConsumerMember): void {
+    const timers = this.#timersOf(group, memberId);
+    timers.join ??= this.#options.timers.create(() => this.#onExpired(group, memberId, "did not join again in time"));
+    if (!timers.join.isStarted) timers.join.start(subscription.rebalanceTimeoutMs);
   }
 
   /** LeaveGroup: also an administrator's, of members of the consumer protocol. */
@@ -181,9 +241,7 @@ export class ConsumerGroups {
       return whenDurable();
     }
     return write(all, () => {
-      const former = groups.get(group.groupId);
-      if (former !== undefined && former !== group) former.end("unknown-member");
-      groups.set(group.groupId, group);
+      this.#replace(groups.get(group.groupId), group);
       for (const change of changes) {
         group.apply(change);
         if (change.kind === "member" && change.value === undefined) group.cancelTimers(change.memberId);
@@ -192,7 +250,42 @@ export class ConsumerGroups {
     });
   }
 
+  #replace(former: AnyGroup | undefined, group: ConsumerGroup): void {
+    if (former === group) return;
+    this.#options.groups.set(group.groupId, group);
+    if (former?.kind !== "classic") return;
+    // Who waits there joins again, and finds the new group.
+    former.end("rebalance-in-progress");
+    for (const { memberId } of group.members()) this.#startSession(group, memberId);
+    if (group.size > 0) this.#noteConversion(group.groupId, "the classic group is a consumer group now", group.size);
+  }
+
+  /** The classic group's records take the place of the consumer group's in one step. */
+  #downgrade(group: ConsumerGroup, leaving: ReadonlySet<string>, rebalances: boolean): Promise<GroupError | undefined> {
+    const { groups, wallMs, write, classicHost } = this.#options;
+    const { groupId } = group;
+    const image = this.#options.image();
+    const stored = describeDowngraded(group, leaving, wallMs(), (topicId) => image.getTopicById(topicId)?.name);
+    const classic = ClassicGroup.restore(groupId, stored, classicHost);
+    const assignments = new Map(stored.members.map(({ memberId, assignment }) => [memberId, assignment]));
+    const records = [...group.tombstones().map((change) => encodeChange(groupId, change)), encodeGroup(classic, assignments)];
+    return write(records, () => {
+      groups.set(groupId, classic);
+      group.end();
+      classic.startSessions();
+      if (rebalances) classic.rebalance("the group is classic now");
+      this.#noteConversion(groupId, "the consumer group is a classic group now", classic.roster.size);
+    });
+  }
+
+  #noteConversion(groupId: string, message: string, members: number): void {
+    this.#options.logger.info("group.converted", message, { group: groupId, members });
+  }
+
   #remove(group: ConsumerGroup, members: readonly ConsumerMember[], why: string): Promise<GroupError | undefined> {
+    const leaving = new Set(members.map(({ memberId }) => memberId));
+    const { policy, classicMaxSize } = this.#migration();
+    if (canDowngrade(group, leaving, { policy, classicMaxSize })) return this.#downgrade(group, leaving, true);
     const changes = planRemoval(group, members, this.#context(group.groupId));
     return this.#commit(group, changes, [], () => this.#noteRebalance(group, `members ${why}`));
   }
@@ -254,6 +347,19 @@ export class ConsumerGroups {
   #setting(groupId: string, name: string): number {
     const { config, image } = this.#options;
     return Number(getEffectiveGroupSetting(config, image().getConfigs(GROUP_RESOURCE, groupId), name));
+  }
+
+  #policyName(): string {
+    return this.#options.config.get("group.consumer.migration.policy").trim().toLowerCase();
+  }
+
+  #migration() {
+    const { classicHost } = this.#options;
+    return {
+      policy: migrationPolicyOf(this.#policyName()),
+      classicMaxSize: classicHost.maxSize,
+      newUuid: () => classicHost.newUuid(),
+    };
   }
 
   #context(groupId: string): PlanContext {

@@ -24,6 +24,8 @@ export const EVENTS = {
   "group.rebalanced": "A generation of a group has its assignments.",
   "group.member-expired": "A member was removed from its group because it went silent.",
   "group.deleted": "A group is gone, by a client's wish or because it was empty and had no offsets left.",
+  "group.converted":
+    "A group in use has gone over to the other protocol, from classic to consumer or back; its members keep what they have.",
   "group.not-stored": "A group's state does not fit into one batch of __consumer_offsets.",
   "transaction.loaded": "The transactions of a partition of __transaction_state have been read, and are served.",
   "transaction.unloaded": "The transactions of a partition are given up here: the partition has moved, or could not be written.",
