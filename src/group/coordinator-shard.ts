@@ -132,6 +132,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
       log,
       offsetMetadataMaxBytes: options.settings.offsetMetadataMaxBytes,
       findError: (request) => this.#findTransactionalError(request),
+      findStale: (request, topicId, partition) => this.#findStale(request, topicId, partition),
       putPending: (producerId, groupId, at, committed) => this.#applyOffset(groupId, at, committed, producerId),
       endTransaction: (producerId, isCommit) => this.#endTransaction(producerId, isCommit),
     });
@@ -323,7 +324,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
     const commits: [TopicPartition, CommittedOffset][] = [];
     for (const { topic, partition, topicId, offset, leaderEpoch, metadata } of request.offsets) {
       const isTooLarge = metadata.length > this.#options.settings.offsetMetadataMaxBytes;
-      const stale = known?.kind === "consumer" ? findStaleOffset(known, request, topicId, partition) : undefined;
+      const stale = this.#findStale(request, topicId, partition);
       results.push(isTooLarge ? "metadata-too-large" : stale);
       if (isTooLarge || stale !== undefined) continue;
       const committed = { topicId, offset, leaderEpoch, metadata, commitTimestampMs: nowMs, expireTimestampMs };
@@ -337,6 +338,11 @@ export class CoordinatorShard implements GroupHost, LogShard {
         this.#options.metrics.commits.add(commits.length);
       },
     ).then((failure) => failure ?? results);
+  }
+
+  #findStale(request: CommitRequest | TransactionalCommitRequest, topicId: string, partition: number): GroupError | undefined {
+    const group = this.#groups.get(request.groupId);
+    return group?.kind === "consumer" ? findStaleOffset(group, request, topicId, partition) : undefined;
   }
 
   // --- transactions ---

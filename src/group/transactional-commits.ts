@@ -26,6 +26,8 @@ export interface TransactionalCommitsOptions {
   maxBatchBytes(): number;
   /** May the offsets be committed now? Group, member and generation. */
   findError(request: TransactionalCommitRequest): GroupError | undefined;
+  /** May the offset of one partition be committed by the member of the request, under its epoch? */
+  findStale(request: TransactionalCommitRequest, topicId: string, partition: number): GroupError | undefined;
   /** In memory. */
   putPending(producerId: number, groupId: string, at: TopicPartition, committed: CommittedOffset): void;
   endTransaction(producerId: number, isCommit: boolean): void;
@@ -74,8 +76,9 @@ export class TransactionalCommits {
     const commits: [TopicPartition, CommittedOffset][] = [];
     for (const { topic, partition, topicId, offset, leaderEpoch, metadata } of request.offsets) {
       const isTooLarge = metadata.length > this.#options.offsetMetadataMaxBytes;
-      results.push(isTooLarge ? "metadata-too-large" : undefined);
-      if (isTooLarge) continue;
+      const stale = this.#options.findStale(request, topicId, partition);
+      results.push(isTooLarge ? "metadata-too-large" : stale);
+      if (isTooLarge || stale !== undefined) continue;
       const committed = { topicId, offset, leaderEpoch, metadata, commitTimestampMs: nowMs, expireTimestampMs: undefined };
       commits.push([{ topic, partition }, committed]);
     }
