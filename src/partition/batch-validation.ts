@@ -259,7 +259,7 @@ function checkRecords(view: DataView, bytes: Uint8Array, rules: BatchRules, cont
   if (typeof maxTimestampMs !== "number") return maxTimestampMs;
   const { targetCodec } = rules;
   const { compress } = context;
-  if (targetCodec === undefined || compress === undefined || targetCodec === (view.getInt16(ATTRIBUTES_AT) & CODEC_MASK)) {
+  if (targetCodec === undefined || compress === undefined || !isWrittenAnew(view, rules)) {
     return finish(view, bytes, maxTimestampMs, rules, context);
   }
   if (readInt64(view, PRODUCER_ID_AT) >= 0 && view.getInt16(PRODUCER_EPOCH_AT) < 0) {
@@ -273,6 +273,11 @@ function checkRecords(view: DataView, bytes: Uint8Array, rules: BatchRules, cont
   return finish(viewOf(stored), stored, maxTimestampMs, rules, context, true);
 }
 
+/** Stored in another codec than the producer's. */
+function isWrittenAnew(view: DataView, rules: BatchRules): boolean {
+  return rules.targetCodec !== undefined && rules.targetCodec !== (view.getInt16(ATTRIBUTES_AT) & CODEC_MASK);
+}
+
 /** The greatest timestamp when all records are well at one look. */
 function scanRecords(view: DataView, bytes: Uint8Array, rules: BatchRules, context: ValidationContext): number | undefined {
   const attributes = view.getInt16(ATTRIBUTES_AT);
@@ -284,6 +289,7 @@ function scanRecords(view: DataView, bytes: Uint8Array, rules: BatchRules, conte
   const count = view.getInt32(RECORD_COUNT_AT);
   const scan = context.scanRecords(codec, bytes, BATCH_OVERHEAD, bytes.length, count, baseTimestamp, MAX_DECOMPRESSED_BATCH_BYTES);
   if (scan === undefined || (rules.isCompacted && scan.keyless > 0)) return undefined;
+  if (scan.minTimestampMs < 0 && isWrittenAnew(view, rules)) return undefined;
   if (codec !== CODEC_NONE && scan.longestRecordBytes > rules.maxDecompressedRecordBytes) return undefined;
   if (!rules.isLogAppendTime) {
     if (scan.minTimestampMs < context.nowMs - rules.timestampBeforeMaxMs) return undefined;
@@ -325,7 +331,9 @@ function walkRecords(
   const latest = Math.min(context.nowMs + rules.timestampAfterMaxMs, Number.MAX_SAFE_INTEGER);
   const isCompressed = start === 0;
   const isExact = Number.isSafeInteger(baseTimestamp) || isClientLogAppendTime;
+  const isRewritten = isWrittenAnew(view, rules);
   let maxTimestamp = -1;
+  let isBeforeEpoch = false;
   let errors: RecordErrors | undefined;
   startWalk(start);
   for (let index = 0; index < count; index++) {
@@ -338,6 +346,7 @@ function walkRecords(
     }
     const timestamp = fixedTimestamp ?? baseTimestamp + record.timestampDelta;
     if (timestamp > maxTimestamp) maxTimestamp = timestamp;
+    isBeforeEpoch ||= timestamp < -1;
     if (rules.isCompacted && !record.hasKey) {
       errors ??= new RecordErrors();
       errors.add(index, `Compacted topic cannot accept message without key in topic partition ${nameOf(context)}`, false);
@@ -355,7 +364,10 @@ function walkRecords(
   if (getWalkPosition() !== records.length) {
     return refuse("invalid-record", "Incorrect declared batch size, records still remaining in file");
   }
-  return errors === undefined ? maxTimestamp : errors.toRefusal();
+  if (errors !== undefined) return errors.toRefusal();
+  return isRewritten && isBeforeEpoch
+    ? refuse("invalid-record", `Records before 1970 cannot be written anew (${nameOf(context)})`)
+    : maxTimestamp;
 }
 
 function describeTimestamp(view: DataView, index: number, delta: number, rules: BatchRules, context: ValidationContext): string {

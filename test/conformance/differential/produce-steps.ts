@@ -154,7 +154,8 @@ export function produceStep(version: number, acks: number, transactionalId: stri
 
 /** Without acks nothing shows in an answer: faults at which the two servers are known to part must be heard. */
 function keepComparable(writes: readonly PartitionWrite[], acks: number): readonly PartitionWrite[] {
-  const parting: readonly Damage[] = [...rareDamages, ...structureDamages];
+  const ofAll: readonly Damage[] = writes.length > 1 ? ["codec-5", "codec-7"] : [];
+  const parting: readonly Damage[] = [...rareDamages, ...structureDamages, ...ofAll];
   const isParting = (write: PartitionWrite) => write.isMovedInTime || parting.includes(write.batch.damage);
   if (acks !== 0) return writes;
   return writes.map((write) => (isParting(write) ? { ...write, isMovedInTime: false, batch: { ...write.batch, damage: "none" } } : write));

@@ -152,6 +152,17 @@ describe("compression.type", () => {
     expect(result).toMatchObject({ kind: "refused", reason: "too-large" });
   });
 
+  maybe("records before 1970 are taken as they are or not at all, as in Kafka", () => {
+    for (const value of ["v", "v".repeat(3000)]) {
+      const bytes = makeBatch({ records: [{ value, timestampDelta: 0 }], baseTimestamp: -5n, maxTimestamp: -5n });
+      expect(validateBatch(bytes.slice(), RULES, AT_ONCE).kind).toBe("checked");
+      expect(validateBatch(bytes, { ...RULES, targetCodec: Codec.lz4 }, AT_ONCE)).toMatchObject({
+        kind: "refused",
+        reason: "invalid-record",
+      });
+    }
+  });
+
   maybe("a producer without an epoch is taken as it is or not at all, as in Kafka", () => {
     const bytes = makeBatch({ ...made, producerEpoch: -1 });
     expect(validateBatch(bytes.slice(), RULES, AT_ONCE).kind).toBe("checked");
