@@ -11,6 +11,8 @@ import {
   newAlterableConfig as newReplacingConfig,
 } from "../../../src/protocol/messages/alter-configs.ts";
 import { newApiVersionsRequest } from "../../../src/protocol/messages/api-versions.ts";
+import { newConsumerGroupDescribeRequest } from "../../../src/protocol/messages/consumer-group-describe.ts";
+import { newConsumerGroupHeartbeatRequest } from "../../../src/protocol/messages/consumer-group-heartbeat.ts";
 import { newCreatePartitionsRequest, newCreatePartitionsTopic } from "../../../src/protocol/messages/create-partitions.ts";
 import { newCreatableTopic, newCreateTopicsRequest } from "../../../src/protocol/messages/create-topics.ts";
 import { newDeleteGroupsRequest } from "../../../src/protocol/messages/delete-groups.ts";
@@ -301,6 +303,19 @@ const REQUESTS: ReadonlyMap<number, Make> = new Map<number, Make>([
   [65, () => newDescribeTransactionsRequest({ transactionalIds: ["x", ""] })],
   [66, () => newListTransactionsRequest({ stateFilters: ["Ongoing", "no such state"], producerIdFilters: [5n] })],
   [61, (_version, name) => newDescribeProducersRequest({ topics: [newDescribeProducersTopic({ name, partitionIndexes: [0, 9] })] })],
+  [
+    68,
+    (version, name) =>
+      newConsumerGroupHeartbeatRequest({
+        groupId: "c",
+        memberId: "m",
+        rebalanceTimeoutMs: 1000,
+        subscribedTopicNames: [name],
+        subscribedTopicRegex: version >= 1 ? "k.*" : null,
+        topicPartitions: [],
+      }),
+  ],
+  [69, () => newConsumerGroupDescribeRequest({ groupIds: ["c", ""], includeAuthorizedOperations: true })],
   [74, (version) => newListConfigResourcesRequest({ resourceTypes: version === 0 ? [] : [2, 4, 32] })],
   [75, (_version, name) => newDescribeTopicPartitionsRequest({ topics: [newTopicRequest({ name }), newTopicRequest({ name: "??" })] })],
 ]);

@@ -19,7 +19,10 @@ export class FakeMetadata implements ClusterMetadata {
   readonly partitions = new Map<string, PartitionView[]>();
   /** By "TYPE:NAME". */
   readonly configs = new Map<string, Map<string, string>>();
-  readonly features = new Map<string, number>([["metadata.version", 33]]);
+  readonly features = new Map<string, number>([
+    ["metadata.version", 33],
+    ["group.version", 1],
+  ]);
   brokers: BrokerView[];
   /** When set, changes reject with it. */
   failure: Error | undefined;
