@@ -40,8 +40,9 @@ export interface Played {
   readonly outcome: Outcome;
 }
 
-const patienceMs = 10_000;
-const settleMs = 15_000;
+/** A starved machine is slow; who answers nothing at all is not waited for often. */
+const patienceMs = 40_000;
+const settleMs = 40_000;
 /** A transaction whose markers no partition takes is never done; longer than any other takes. */
 const retryMs = 4000;
 const pollMs = 2;
