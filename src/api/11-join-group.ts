@@ -4,7 +4,7 @@
  * Behaviour: Kafka's classic group (KIP-134 initial delay, KIP-345 static members, KIP-394 member id required from v4, KIP-814 skipped assignment from
  * v9). The answer waits until the rebalance has its members; the connection waits with it, as in Kafka.
  *
- * Not done: authorisation; groups of the consumer protocol (KIP-848).
+ * A group of the consumer protocol answers its classic members too (KIP-848 migration). Not done: authorisation.
  */
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {

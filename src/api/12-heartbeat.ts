@@ -4,7 +4,7 @@
  * Behaviour: Kafka's classic group. While the group's partition is being read, a heartbeat is taken blindly, as in Kafka: the members cannot be known yet,
  * and each gets a whole session after the load.
  *
- * Not done: authorisation; groups of the consumer protocol (KIP-848).
+ * A group of the consumer protocol answers its classic members too (KIP-848 migration). Not done: authorisation.
  */
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import { type HeartbeatRequest, type HeartbeatResponse, heartbeatApi, newHeartbeatResponse } from "../protocol/messages/heartbeat.ts";

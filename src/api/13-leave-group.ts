@@ -3,7 +3,7 @@
  *
  * Behaviour: one member up to v2, several from v3 (KIP-345), each with its own outcome; a static member can be removed by its instance id alone.
  *
- * Not done: authorisation; groups of the consumer protocol (KIP-848).
+ * A group of the consumer protocol answers its classic members too (KIP-848 migration). Not done: authorisation.
  */
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {

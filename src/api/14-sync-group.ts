@@ -4,7 +4,7 @@
  * Behaviour: Kafka's classic group. The leader's assignment is answered, to all, when it is durable; protocol type and name are checked from v5
  * (KIP-559).
  *
- * Not done: authorisation; groups of the consumer protocol (KIP-848).
+ * A group of the consumer protocol answers its classic members too (KIP-848 migration). Not done: authorisation.
  */
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import { newSyncGroupResponse, type SyncGroupRequest, type SyncGroupResponse, syncGroupApi } from "../protocol/messages/sync-group.ts";
