@@ -18,12 +18,17 @@ function total(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
 
-/** "4-18", with what was never sent in between told: "0-6 (without 3)". */
+/** "4-18"; "0-6, 99" where versions in between were never sent. */
 export function describeVersions(counts: Readonly<Record<string, number>>): string {
-  const versions = Object.keys(counts).map(Number);
-  const [low, high] = [Math.min(...versions), Math.max(...versions)];
-  const missing = Array.from({ length: high - low }, (_, index) => low + index).filter((version) => !versions.includes(version));
-  return `${low === high ? low : `${low}-${high}`}${missing.length === 0 ? "" : ` (without ${missing.join(", ")})`}`;
+  const ranges: [number, number][] = [];
+  for (const version of Object.keys(counts)
+    .map(Number)
+    .toSorted((a, b) => a - b)) {
+    const last = ranges.at(-1);
+    if (last !== undefined && last[1] + 1 === version) last[1] = version;
+    else ranges.push([version, version]);
+  }
+  return ranges.map(([low, high]) => (low === high ? `${low}` : `${low}-${high}`)).join(", ");
 }
 
 export function summarize(counts: Counts): string {
@@ -41,7 +46,8 @@ entry that a full run never needed is removed from it. Requests are good and bad
 sequences and versions right and wrong; ids that a server gives out are compared by what they stand for.
 
 The run that wrote this page: **${number.format(counts.compared)} answers compared** over ${number.format(counts.seeds)} seeds (${number.format(counts.sent)} requests to each server; what follows a difference that leaves the
-two logs apart is not compared), ${counts.diverged === 0 ? "no other difference" : `${counts.diverged} kinds of other differences`}.
+two logs apart is not compared), ${counts.diverged === 0 ? "no other difference is left" : `${counts.diverged} kinds of other differences`}. A seed that shows a difference is played again once that is
+repaired, and then counts as it is.
 
 ## Differences
 
