@@ -29,6 +29,7 @@ const EXCUSED: ReadonlySet<string> = new Set([
   "store-outcome-unknown",
   "store-conflict",
   "store-checksum-mismatch",
+  "wal-device-busy",
   "wal-device-io",
   "wal-failed",
   "wal-closed",

@@ -47,6 +47,8 @@ export class SimDisk {
   /** Counts submissions and completions. */
   clock = 0;
   private holder: SimWalDevice | undefined;
+  /** The number of the youngest process that has opened it. */
+  private youngest = 0;
   /** What lay in blocks that the device's cache alone has in their present state: a crash left them there, no completed write or flush has made them durable. */
   private readonly unflushed = new Map<number, Uint8Array>();
   private readonly durable: DurableWrite[] = [];
@@ -57,8 +59,14 @@ export class SimDisk {
     this.bytes = new Uint8Array(capacityBytes);
   }
 
-  /** Takes the volume from whoever held it. */
+  /**
+   * Takes the volume from whoever held it. Throws Trouble wal-device-busy for a process that was replaced: its successor has the lock, or the volume hangs on
+   * another machine by now.
+   */
   open(process: SimProcess, faults: Faults): SimWalDevice {
+    if (process.number < this.youngest)
+      throw new Trouble({ code: "wal-device-busy", message: "WAL sim: volume: another process has it", retryable: false });
+    this.youngest = process.number;
     this.holder?.fence();
     if (process.random.chance(CACHE_LOSS_PERCENT) && this.loseCache(process.random)) faults.strikes.hit("wal.lost-unflushed");
     const device = new SimWalDevice(this, process, faults);
