@@ -112,7 +112,7 @@ describe("ApiVersions", () => {
       const response = await call(api, request, version);
       expect(response.apiKeys.map((one) => one.apiKey)).toEqual([...api.handlers.keys()].sort((a, b) => a - b));
       expect(response.apiKeys[0]).toMatchObject({ apiKey: 0, minVersion: 0, maxVersion: 13 });
-      expect(response.finalizedFeatures.map((feature) => feature.name)).toEqual(version >= 3 ? ["metadata.version"] : []);
+      expect(response.finalizedFeatures.map((feature) => feature.name)).toEqual(version >= 3 ? ["metadata.version", "group.version"] : []);
     }
     expect(api.connection).toMatchObject({ clientSoftwareName: "kit", clientSoftwareVersion: "1.0" });
   });

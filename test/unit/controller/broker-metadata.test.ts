@@ -34,6 +34,7 @@ async function thinPath(store: ObjectStore): Promise<void> {
   expect([...again.image.getFinalizedFeatures()]).toEqual([
     ["metadata.version", 33],
     ["transaction.version", 2],
+    ["group.version", 1],
   ]);
   expect(again.image.getTopic("words")).toMatchObject({ topicId, partitionCount: 3 });
   expect(again.image.getPartition(topicId, 2)).toEqual({ ownerNodeId: 1, term: 0, logStartOffset: 0, committedEndOffset: 7 });
