@@ -4,6 +4,7 @@
  *
  * Not done: loggers, client metrics (INVALID_REQUEST), authorisation.
  */
+import { ConfigResourceType } from "../protocol/config-resource.ts";
 import { ErrorCodes, errorInfo } from "../protocol/error-codes.ts";
 import {
   type DescribeConfigsRequest,
@@ -16,7 +17,7 @@ import {
   newDescribeConfigsResult,
   newDescribeConfigsSynonym,
 } from "../protocol/messages/describe-configs.ts";
-import { invalidRequest, ResourceType } from "./config-alteration.ts";
+import { invalidRequest } from "./config-alteration.ts";
 import {
   type ConfigFields,
   describeBrokerConfigs,
@@ -70,11 +71,11 @@ export class DescribeConfigsHandler implements SerialHandler<DescribeConfigsRequ
   #list({ resourceType, resourceName }: DescribeConfigsResource): ConfigFields[] | ApiError {
     const { config, metadata } = this.#services;
     switch (resourceType) {
-      case ResourceType.TOPIC:
+      case ConfigResourceType.TOPIC:
         return this.#listTopic(resourceName);
-      case ResourceType.BROKER:
+      case ConfigResourceType.BROKER:
         return this.#listBroker(resourceName);
-      case ResourceType.GROUP:
+      case ConfigResourceType.GROUP:
         if (resourceName === "") return invalidRequest("Group name must not be empty");
         return describeGroupConfigs(config, metadata.image.getConfigs(resourceType, resourceName));
       default:
@@ -93,7 +94,7 @@ export class DescribeConfigsHandler implements SerialHandler<DescribeConfigsRequ
 
   #listBroker(name: string): ConfigFields[] | ApiError {
     const { config, metadata } = this.#services;
-    const set = metadata.image.getConfigs(ResourceType.BROKER, name);
+    const set = metadata.image.getConfigs(ConfigResourceType.BROKER, name);
     if (name === "") return describeClusterConfigs(config, set);
     if (!/^-?\d+$/.test(name)) return invalidRequest(`Broker id must be an integer, but it is: ${name}`);
     if (Number(name) === config.nodeId) return describeBrokerConfigs(config, set);

@@ -3,7 +3,6 @@
  *
  * Not done: authorisation.
  */
-import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
   type AlterConfigsRequest,
   type AlterConfigsResponse,
@@ -36,16 +35,7 @@ export class AlterConfigsHandler implements SerialHandler<AlterConfigsRequest, A
       );
       return { resource, error, edit: () => new Map(configs.map(({ name, value }) => [name, value ?? ""])) };
     });
-    const errors = await alterConfigs(this.#services, alterations, validateOnly);
-    return newAlterConfigsResponse({
-      responses: resources.map(({ resourceType, resourceName }, index) =>
-        newAlterConfigsResourceResponse({
-          resourceType,
-          resourceName,
-          errorCode: errors[index]?.code ?? ErrorCodes.NONE,
-          errorMessage: errors[index]?.message ?? null,
-        }),
-      ),
-    });
+    const answers = await alterConfigs(this.#services, alterations, validateOnly);
+    return newAlterConfigsResponse({ responses: answers.map(newAlterConfigsResourceResponse) });
   }
 }

@@ -6,7 +6,7 @@
  */
 import { SETTINGS } from "../config/settings.ts";
 import { getTopicSetting } from "../config/topic-settings.ts";
-import { ErrorCodes } from "../protocol/error-codes.ts";
+import { ConfigResourceType } from "../protocol/config-resource.ts";
 import {
   type AlterableConfig,
   type AlterConfigsResource,
@@ -16,15 +16,7 @@ import {
   newAlterConfigsResourceResponse,
   newIncrementalAlterConfigsResponse,
 } from "../protocol/messages/incremental-alter-configs.ts";
-import {
-  type Alteration,
-  alterConfigs,
-  findKeyError,
-  getListDefault,
-  invalidConfig,
-  invalidRequest,
-  ResourceType,
-} from "./config-alteration.ts";
+import { type Alteration, alterConfigs, findKeyError, getListDefault, invalidConfig, invalidRequest } from "./config-alteration.ts";
 import type { SerialHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
 import type { ApiError } from "./topic-creation.ts";
@@ -44,21 +36,12 @@ export class IncrementalAlterConfigsHandler implements SerialHandler<Incremental
   }
 
   async handle({ resources, validateOnly }: IncrementalAlterConfigsRequest): Promise<IncrementalAlterConfigsResponse> {
-    const errors = await alterConfigs(
+    const answers = await alterConfigs(
       this.#services,
       resources.map((resource) => this.#plan(resource)),
       validateOnly,
     );
-    return newIncrementalAlterConfigsResponse({
-      responses: resources.map(({ resourceType, resourceName }, index) =>
-        newAlterConfigsResourceResponse({
-          resourceType,
-          resourceName,
-          errorCode: errors[index]?.code ?? ErrorCodes.NONE,
-          errorMessage: errors[index]?.message ?? null,
-        }),
-      ),
-    });
+    return newIncrementalAlterConfigsResponse({ responses: answers.map(newAlterConfigsResourceResponse) });
   }
 
   #plan(resource: AlterConfigsResource): Alteration {
@@ -97,12 +80,12 @@ const splitItems = (text: string): string[] => (text.trim() === "" ? [] : text.t
 
 /** Only lists are appended to; brokers and the others have words of their own for it. */
 function findListError(type: number, name: string, isAppend: boolean): ApiError | undefined {
-  if (type === ResourceType.BROKER) {
+  if (type === ConfigResourceType.BROKER) {
     const setting = SETTINGS.get(name);
     if (setting === undefined) return invalidConfig(`Unknown config name: ${name}`);
     if (setting.type === "list") return undefined;
     return invalidConfig(`Config value ${isAppend ? "append" : "subtract"} is not allowed for config key: ${name}`);
   }
-  if (type === ResourceType.TOPIC && getTopicSetting(name)?.type === "list") return undefined;
+  if (type === ConfigResourceType.TOPIC && getTopicSetting(name)?.type === "list") return undefined;
   return invalidConfig(`Can't ${isAppend ? "APPEND" : "SUBTRACT"} to key ${name} because its type is not LIST.`);
 }

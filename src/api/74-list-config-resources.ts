@@ -4,6 +4,7 @@
  *
  * Not done: authorisation.
  */
+import { ConfigResourceType } from "../protocol/config-resource.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
   type ListConfigResourcesRequest,
@@ -12,11 +13,10 @@ import {
   newConfigResource,
   newListConfigResourcesResponse,
 } from "../protocol/messages/list-config-resources.ts";
-import { ResourceType } from "./config-alteration.ts";
 import type { RequestContext, SerialHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
 
-const ALL_TYPES: readonly number[] = Object.values(ResourceType);
+const ALL_TYPES: readonly number[] = Object.values(ConfigResourceType);
 
 export class ListConfigResourcesHandler implements SerialHandler<ListConfigResourcesRequest, ListConfigResourcesResponse> {
   readonly kind = "serial";
@@ -33,7 +33,8 @@ export class ListConfigResourcesHandler implements SerialHandler<ListConfigResou
     if (resourceTypes.some((type) => !ALL_TYPES.includes(type))) {
       return newListConfigResourcesResponse({ errorCode: ErrorCodes.UNSUPPORTED_VERSION });
     }
-    const asked = apiVersion === 0 ? [ResourceType.CLIENT_METRICS] : resourceTypes.length === 0 ? ALL_TYPES : [...new Set(resourceTypes)];
+    const asked =
+      apiVersion === 0 ? [ConfigResourceType.CLIENT_METRICS] : resourceTypes.length === 0 ? ALL_TYPES : [...new Set(resourceTypes)];
     return newListConfigResourcesResponse({
       configResources: asked.flatMap((resourceType) =>
         [...this.#list(resourceType)].map((resourceName) => newConfigResource({ resourceName, resourceType })),
@@ -44,11 +45,11 @@ export class ListConfigResourcesHandler implements SerialHandler<ListConfigResou
   *#list(resourceType: number): Generator<string> {
     const { image } = this.#services.metadata;
     switch (resourceType) {
-      case ResourceType.TOPIC:
+      case ConfigResourceType.TOPIC:
         for (const topic of image.topics()) yield topic.name;
         return;
-      case ResourceType.BROKER:
-      case ResourceType.BROKER_LOGGER:
+      case ConfigResourceType.BROKER:
+      case ConfigResourceType.BROKER_LOGGER:
         for (const broker of image.brokers()) yield String(broker.nodeId);
         return;
       default:

@@ -9,14 +9,12 @@ import { findBrokerConfigError, findGroupConfigError } from "../config/setting-e
 import { SETTINGS } from "../config/settings.ts";
 import { findTopicConfigError, getBrokerDefault, getTopicSetting } from "../config/topic-settings.ts";
 import type { ConfigChange } from "../metadata/cluster-metadata.ts";
+import { ConfigResourceType } from "../protocol/config-resource.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import { clampDeadline } from "./answers.ts";
 import type { ApiServices } from "./services.ts";
 import { type ApiError, TIMED_OUT } from "./topic-creation.ts";
 import { findRepeated, findTopicNameError } from "./topic-names.ts";
-
-/** ConfigResource.Type. */
-export const ResourceType = { TOPIC: 2, BROKER: 4, BROKER_LOGGER: 8, CLIENT_METRICS: 16, GROUP: 32 } as const;
 
 export interface ConfigResource {
   readonly resourceType: number;
@@ -45,18 +43,26 @@ export function findKeyError(names: readonly string[], nulls: readonly string[])
   return nulls.length > 0 ? invalidRequest(`Null value not supported for : ${nulls.join(", ")}`) : undefined;
 }
 
-/** One answer for each alteration, in order; undefined: done, or, with `isDryRun`, it would be. */
+/** What both APIs answer for a resource. */
+export interface AlterationAnswer extends ConfigResource {
+  readonly errorCode: number;
+  readonly errorMessage: string | null;
+}
+
+/** One answer for each alteration, in order. With `isDryRun` nothing is changed, and the answer is what it would have been. */
 export async function alterConfigs(
   services: ApiServices,
   alterations: readonly Alteration[],
   isDryRun: boolean,
-): Promise<readonly (ApiError | undefined)[]> {
+): Promise<AlterationAnswer[]> {
   const keyOf = ({ resource }: Alteration): string => `${resource.resourceType} ${resource.resourceName}`;
   const repeated = findRepeated(alterations.map(keyOf));
   return Promise.all(
-    alterations.map((alteration) => {
-      if (repeated.has(keyOf(alteration))) return invalidRequest("Each resource must appear at most once.");
-      return alterOne(services, alteration, isDryRun);
+    alterations.map(async (alteration) => {
+      const isRepeated = repeated.has(keyOf(alteration));
+      const error = isRepeated ? invalidRequest("Each resource must appear at most once.") : await alterOne(services, alteration, isDryRun);
+      const { resourceType, resourceName } = alteration.resource;
+      return { resourceType, resourceName, errorCode: error?.code ?? ErrorCodes.NONE, errorMessage: error?.message ?? null };
     }),
   );
 }
@@ -97,8 +103,8 @@ function plan(services: ApiServices, { resource, error, edit }: Alteration): Con
   const { resourceType, resourceName } = resource;
   const resourceError = error ?? findResourceError(services, resource);
   if (resourceError !== undefined) return resourceError;
-  const topic = resourceType === ResourceType.TOPIC ? image.getTopic(resourceName) : undefined;
-  const current = resourceType === ResourceType.TOPIC ? (topic?.configs ?? new Map()) : image.getConfigs(resourceType, resourceName);
+  const topic = resourceType === ConfigResourceType.TOPIC ? image.getTopic(resourceName) : undefined;
+  const current = resourceType === ConfigResourceType.TOPIC ? (topic?.configs ?? new Map()) : image.getConfigs(resourceType, resourceName);
   const wanted = edit(current, resourceType);
   if (!(wanted instanceof Map)) return wanted;
   const valueError = findValuesError(services, resource, wanted);
@@ -106,26 +112,26 @@ function plan(services: ApiServices, { resource, error, edit }: Alteration): Con
   const sets = [...new Set([...current.keys(), ...wanted.keys()])]
     .map((name) => ({ name, expected: current.get(name), value: wanted.get(name) }))
     .filter(({ expected, value }) => expected !== value);
-  if (resourceType !== ResourceType.TOPIC) return { resource: { kind: "other", type: resourceType, name: resourceName }, sets };
+  if (resourceType !== ConfigResourceType.TOPIC) return { resource: { kind: "other", type: resourceType, name: resourceName }, sets };
   if (topic === undefined) return missingTopic(resourceName);
   return { resource: { kind: "topic", topicId: topic.topicId }, sets };
 }
 
 function findResourceError({ config }: ApiServices, { resourceType, resourceName }: ConfigResource): ApiError | undefined {
   switch (resourceType) {
-    case ResourceType.TOPIC: {
+    case ConfigResourceType.TOPIC: {
       if (resourceName === "") return invalidRequest("Default topic resources are not allowed.");
       const nameError = findTopicNameError(resourceName);
       return nameError === undefined ? undefined : { code: ErrorCodes.INVALID_TOPIC_EXCEPTION, message: nameError };
     }
-    case ResourceType.BROKER:
+    case ConfigResourceType.BROKER:
       if (resourceName === "") return undefined;
       if (!/^[+-]?\d+$/.test(resourceName)) return invalidRequest(`Node id must be an integer, but it is: ${resourceName}`);
       if (Number(resourceName) === config.nodeId) return undefined;
       return invalidRequest(`Unexpected broker id, expected ${config.nodeId}, but received ${resourceName}`);
-    case ResourceType.GROUP:
+    case ConfigResourceType.GROUP:
       return resourceName === "" ? invalidRequest("Default group resources are not allowed.") : undefined;
-    case ResourceType.CLIENT_METRICS:
+    case ConfigResourceType.CLIENT_METRICS:
       return invalidRequest("This server collects no metrics of clients");
     default:
       return invalidRequest(`Unknown resource type ${resourceType}`);
@@ -137,17 +143,17 @@ function findValuesError(
   { resourceType, resourceName }: ConfigResource,
   configs: ReadonlyMap<string, string>,
 ): ApiError | undefined {
-  if (resourceType === ResourceType.BROKER) {
+  if (resourceType === ConfigResourceType.BROKER) {
     const message = findBrokerConfigError(config, configs, resourceName !== "");
     return message === undefined ? undefined : invalidRequest(message);
   }
-  const message = resourceType === ResourceType.TOPIC ? findTopicConfigError(config, configs) : findGroupConfigError(config, configs);
+  const message = resourceType === ConfigResourceType.TOPIC ? findTopicConfigError(config, configs) : findGroupConfigError(config, configs);
   return message === undefined ? undefined : invalidConfig(message);
 }
 
 /** What a list that is not set has in force: what an append adds to. */
 export function getListDefault(services: ApiServices, type: number, name: string): string {
-  const setting = type === ResourceType.TOPIC ? getTopicSetting(name) : undefined;
+  const setting = type === ConfigResourceType.TOPIC ? getTopicSetting(name) : undefined;
   if (setting !== undefined) return getBrokerDefault(services.config, setting);
   return SETTINGS.get(name)?.default ?? "";
 }

@@ -1,5 +1,6 @@
 /** Effective configurations as CreateTopics and DescribeConfigs answer them: value, where it comes from, and the values it hides (ConfigHelper of Kafka). */
 import type { Config } from "../config/config.ts";
+import type { GroupSetting } from "../config/setting.ts";
 import { getEffectiveGroupSetting, groupSettings, isFixedAtStart, isRunTimeOnly } from "../config/setting-errors.ts";
 import { SETTINGS } from "../config/settings.ts";
 import { getEffectiveTopicSetting, getSynonymName, TOPIC_SETTINGS, type TopicSetting } from "../config/topic-settings.ts";
@@ -56,16 +57,13 @@ function describeTopicSetting(config: Config, configs: ReadonlyMap<string, strin
   const explicit = configs.get(name);
   if (explicit !== undefined) synonyms.push({ name, value: explicit, source: ConfigSource.DYNAMIC_TOPIC });
   synonyms.push(...describeBrokerSynonyms(config, setting.synonyms.map(getSynonymName)));
-  return {
-    name,
-    value: getEffectiveTopicSetting(config, configs, name),
-    source: synonyms[0]?.source ?? ConfigSource.DEFAULT,
-    synonyms,
-    type: CONFIG_TYPES[setting.type],
-    isReadOnly: false,
-    isSensitive: false,
-    doc: setting.doc,
-  };
+  return describeOpen(setting, getEffectiveTopicSetting(config, configs, name), synonyms);
+}
+
+/** A setting that anybody may read and change. */
+function describeOpen({ name, type, doc }: TopicSetting | GroupSetting, value: string, synonyms: readonly SynonymFields[]): ConfigFields {
+  const source = synonyms[0]?.source ?? ConfigSource.DEFAULT;
+  return { name, value, source, synonyms, type: CONFIG_TYPES[type], isReadOnly: false, isSensitive: false, doc };
 }
 
 /**
@@ -151,15 +149,6 @@ export function describeGroupConfigs(config: Config, configs: ReadonlyMap<string
     const synonyms: SynonymFields[] = own === undefined ? [] : [{ name, value: own, source: ConfigSource.GROUP }];
     if (synonym !== null) synonyms.push(...describeBrokerSynonyms(config, [synonym]));
     else synonyms.push({ name, value: setting.default, source: ConfigSource.DEFAULT });
-    return {
-      name,
-      value: getEffectiveGroupSetting(config, configs, name),
-      source: synonyms[0]?.source ?? ConfigSource.DEFAULT,
-      synonyms,
-      type: CONFIG_TYPES[setting.type],
-      isReadOnly: false,
-      isSensitive: false,
-      doc: setting.doc,
-    };
+    return describeOpen(setting, getEffectiveGroupSetting(config, configs, name), synonyms);
   });
 }

@@ -1,6 +1,7 @@
 /** `weir config`: what is set for a topic, a broker or a group, and changing it while everything runs. */
 import { Trouble } from "../base/trouble.ts";
 import { expectNone } from "../client/client-troubles.ts";
+import { ConfigResourceType } from "../protocol/config-resource.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import { describeConfigsApi, newDescribeConfigsRequest, newDescribeConfigsResource } from "../protocol/messages/describe-configs.ts";
 import {
@@ -12,8 +13,11 @@ import {
 import type { BrokerSession } from "./broker-session.ts";
 import { renderJson, renderTable } from "./output.ts";
 
-/** ConfigResource.Type. */
-const RESOURCE_TYPES: Readonly<Record<string, number>> = { topic: 2, broker: 4, group: 32 };
+const RESOURCE_TYPES: Readonly<Record<string, number>> = {
+  topic: ConfigResourceType.TOPIC,
+  broker: ConfigResourceType.BROKER,
+  group: ConfigResourceType.GROUP,
+};
 /** DescribeConfigsResponse.ConfigSource. */
 const SOURCES: Readonly<Record<number, string>> = {
   1: "topic",

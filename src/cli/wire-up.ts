@@ -33,6 +33,7 @@ import { Retention } from "../partition/retention.ts";
 import { TopicRulesCache } from "../partition/topic-rules.ts";
 import type { TransactionGate, TransactionMarker } from "../partition/transaction-ports.ts";
 import { decompress } from "../protocol/compression.ts";
+import { ConfigResourceType } from "../protocol/config-resource.ts";
 import { KafkaServer } from "../server/kafka-server.ts";
 import { LocalStorage } from "../storage/local-storage.ts";
 import type { Lsn, StreamId, WalPosition } from "../storage/types.ts";
@@ -55,8 +56,6 @@ export { Broker } from "./broker.ts";
 /** A commit holds the largest batch; bounded again by ring and device. */
 const MAX_COMMIT_BYTES = 4 * 1024 * 1024;
 const BATCH_MARGIN_BYTES = 64 * 1024;
-/** ConfigResource.Type. */
-const BROKER_RESOURCE = 4;
 
 /** Rejects with a Trouble; then nothing stays open. `startedMs`: when the start began, by the monotonic clock; what `broker.started` counts from. */
 export async function buildBroker(startConfig: Config, world: World, startedMs = world.clock.monotonicMs()): Promise<Broker> {
@@ -227,8 +226,8 @@ function withRealPorts(config: Config, opened: readonly ListenerConfig[]): reado
 
 /** What clients set at run time for brokers is in force from here on. */
 function followConfigs(config: LiveConfig, metadata: BrokerMetadata): void {
-  const follow = (): void =>
-    config.follow(metadata.image.getConfigs(BROKER_RESOURCE, ""), metadata.image.getConfigs(BROKER_RESOURCE, String(config.nodeId)));
+  const { BROKER } = ConfigResourceType;
+  const follow = (): void => config.follow(metadata.image.getConfigs(BROKER, ""), metadata.image.getConfigs(BROKER, String(config.nodeId)));
   follow();
   metadata.onChange(follow);
 }

@@ -11,7 +11,7 @@
  */
 import type { Assignment, ConsumerMember, MemberProgress, MemberState, OwnedPartitions } from "./consumer-group-types.ts";
 import { NO_PARTITIONS } from "./consumer-group-types.ts";
-import { overlaps, unionOf } from "./topic-partitions.ts";
+import { isSameOwned, overlaps, unionOf } from "./topic-partitions.ts";
 
 export interface ReconciliationTarget {
   readonly epoch: number;
@@ -115,14 +115,4 @@ function advance(
     isSameOwned(pendingRevocation, progress.pendingRevocation);
   if (isSame) return progress;
   return { epoch, previousEpoch: progress.epoch, state, assigned, pendingRevocation };
-}
-
-function isSameOwned(a: OwnedPartitions, b: OwnedPartitions): boolean {
-  if (a.size !== b.size) return false;
-  for (const [topicId, partitions] of a) {
-    const others = b.get(topicId);
-    if (others === undefined || others.size !== partitions.size) return false;
-    for (const [partition, epoch] of partitions) if (others.get(partition) !== epoch) return false;
-  }
-  return true;
 }

@@ -7,6 +7,7 @@
 import type { Config } from "../config/config.ts";
 import { getEffectiveGroupSetting } from "../config/setting-errors.ts";
 import type { ImageView } from "../metadata/cluster-metadata.ts";
+import { ConfigResourceType } from "../protocol/config-resource.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
 import type { AnyGroup } from "./any-group.ts";
 import { ClassicGroup } from "./classic-group.ts";
@@ -39,9 +40,6 @@ import {
   type SyncRequest,
 } from "./group-types.ts";
 import type { TimerQueue } from "./timer-queue.ts";
-
-/** ConfigResource.Type of groups. */
-const GROUP_RESOURCE = 32;
 
 export interface ConsumerGroupsOptions {
   readonly config: Config;
@@ -346,7 +344,7 @@ export class ConsumerGroups {
 
   #setting(groupId: string, name: string): number {
     const { config, image } = this.#options;
-    return Number(getEffectiveGroupSetting(config, image().getConfigs(GROUP_RESOURCE, groupId), name));
+    return Number(getEffectiveGroupSetting(config, image().getConfigs(ConfigResourceType.GROUP, groupId), name));
   }
 
   #policyName(): string {

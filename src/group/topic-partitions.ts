@@ -25,12 +25,22 @@ export function isSameAssignment(a: Assignment, b: Assignment): boolean {
 
 /** The same partitions; the epochs do not count. */
 export function hasSamePartitions(a: OwnedPartitions, b: OwnedPartitions): boolean {
+  return isSame(a, b, (_, other) => other !== undefined);
+}
+
+/** The same partitions under the same epochs. */
+export function isSameOwned(a: OwnedPartitions, b: OwnedPartitions): boolean {
+  return isSame(a, b, (epoch, other) => epoch === other);
+}
+
+/** `matches` is asked for each partition of `a`: its epoch, and that of `b`'s, undefined when `b` has it not. */
+function isSame(a: OwnedPartitions, b: OwnedPartitions, matches: (epoch: number, other: number | undefined) => boolean): boolean {
   if (a === b) return true;
   if (a.size !== b.size) return false;
   for (const [topicId, partitions] of a) {
     const others = b.get(topicId);
     if (others === undefined || others.size !== partitions.size) return false;
-    for (const partition of partitions.keys()) if (!others.has(partition)) return false;
+    for (const [partition, epoch] of partitions) if (!matches(epoch, others.get(partition))) return false;
   }
   return true;
 }

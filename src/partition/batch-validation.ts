@@ -133,18 +133,16 @@ export function readBatchProducer(bytes: Uint8Array): BatchProducer {
   };
 }
 
-/** The records field of one partition must be one whole batch; a piece of another behind it is left away, as Kafka does. `bytes` may be patched in place. */
-export function validateBatch(bytes: Uint8Array | null, rules: BatchRules, context: ValidationContext): CheckedBatch | BatchRefusal {
-  const refusal = findFramingRefusal(bytes, context);
-  if (refusal !== undefined || bytes === null) return refusal ?? refuse("invalid-record", "no records", "request");
-  return validateFramedBatch(bytes, rules, context);
-}
-
-/** What comes after `findFramingRefusal` has found nothing: Kafka asks about transactions in between. `bytes` may be patched in place. */
+/**
+ * The batch in the records field of one partition, after `findFramingRefusal` has found nothing wrong; a piece of another behind it is left away, as Kafka
+ * does. `bytes` may be patched in place.
+ */
 export function validateFramedBatch(bytes: Uint8Array, rules: BatchRules, context: ValidationContext): CheckedBatch | BatchRefusal {
-  const sizeBytes = LOG_OVERHEAD + viewOf(bytes).getInt32(LENGTH_AT);
-  const batch = sizeBytes === bytes.length ? bytes : bytes.subarray(0, sizeBytes);
-  const view = viewOf(batch);
+  const whole = viewOf(bytes);
+  const sizeBytes = LOG_OVERHEAD + whole.getInt32(LENGTH_AT);
+  const isAlone = sizeBytes === bytes.length;
+  const batch = isAlone ? bytes : bytes.subarray(0, sizeBytes);
+  const view = isAlone ? whole : viewOf(batch);
   return checkHeader(view, batch, rules, context) ?? checkRecords(view, batch, rules, context);
 }
 

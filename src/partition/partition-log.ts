@@ -208,7 +208,7 @@ export class PartitionLog implements CheckpointSource, MarkerLog {
   // --- appending ---
 
   /**
-   * The synchronous section of a produce. `batch` has passed `validateBatch`; the caller holds a reservation that covers its bytes. The batch is patched in
+   * The synchronous section of a produce. `batch` has passed `validateFramedBatch`; the caller holds a reservation that covers its bytes. The batch is patched in
    * place and copied before the call returns. `guard` is what `startVerification` gave, once the coordinator has agreed. A batch with a producer id and
    * without sequences is a coordinator's (offsets within a transaction).
    */

@@ -8,9 +8,10 @@
 import { makeContentCodecs } from "../../src/api/content-codecs.ts";
 import { loadAddon } from "../../src/native/load-addon.ts";
 import { ATTRIBUTES_AT, CRC_AT, LENGTH_AT, viewOf } from "../../src/partition/batch-layout.ts";
-import { type ValidationContext, validateBatch } from "../../src/partition/batch-validation.ts";
+import type { ValidationContext } from "../../src/partition/batch-validation.ts";
 import { Codec, compress, decompress } from "../../src/protocol/compression.ts";
 import { BASE_TIME, makeBatch } from "../unit/support/record-batches.ts";
+import { validateBatch } from "../unit/support/validate-batch.ts";
 
 const addon = loadAddon();
 const RULES = {

@@ -12,11 +12,10 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { seededRandom } from "../support/corpus.ts";
 import { KafkaConnection } from "../support/kafka-connection.ts";
-import { getFreePorts } from "../support/ports.ts";
 import { createTopicRaw, listOffset, produceValues } from "../support/raw-client.ts";
 import { TemporaryFolder } from "../support/temporary.ts";
 import { repositoryRoot } from "../support/tools.ts";
-import { WeirProcess } from "../support/weir-process.ts";
+import { startRestartable, type WeirProcess } from "../support/weir-process.ts";
 import { checkAttempts, checkCopy } from "./exactly-once-check.ts";
 import { buildJavaLoops, Copy, type Isolation, startReader, Workers } from "./exactly-once-workers.ts";
 
@@ -328,15 +327,7 @@ export async function runExactlyOnce(options: ExactlyOnceOptions): Promise<Exact
   mkdirSync(dirname(brokerLog), { recursive: true });
   writeFileSync(brokerLog, "");
   using folder = new TemporaryFolder("exactly-once");
-  const [kafkaPort = 0, httpPort = 0] = getFreePorts(2);
-  const start = () => WeirProcess.start({ folder: folder.path, settings: brokerSettings, kafkaPort, httpPort, readyTimeoutMs: 60_000 });
-  const weir = await start();
-  try {
-    await createTopics(kafkaPort);
-  } catch (error) {
-    await weir.kill();
-    throw error;
-  }
+  const { weir, start } = await startRestartable({ folder: folder.path, settings: brokerSettings, readyTimeoutMs: 60_000 }, createTopics);
   return await new ExactlyOnceRun(options, weir, start).run();
 }
 

@@ -14,11 +14,10 @@ import { parseArgs } from "node:util";
 import { seededRandom } from "../support/corpus.ts";
 import { KafkaConnection } from "../support/kafka-connection.ts";
 import { LineProgram } from "../support/line-program.ts";
-import { getFreePorts } from "../support/ports.ts";
 import { createTopicRaw } from "../support/raw-client.ts";
 import { TemporaryFolder } from "../support/temporary.ts";
 import { mustRunTool, repositoryRoot } from "../support/tools.ts";
-import { WeirProcess } from "../support/weir-process.ts";
+import { startRestartable, type WeirProcess } from "../support/weir-process.ts";
 import { hasKafkaTools, kafkaPeerHome, noKafkaTools } from "./clients.ts";
 import { StreamsCountChecker } from "./streams-check.ts";
 
@@ -230,15 +229,7 @@ async function createTopics(port: number): Promise<void> {
 export async function runStreams(options: StreamsOptions): Promise<StreamsResult> {
   await buildStreams();
   using folder = new TemporaryFolder("streams");
-  const [kafkaPort = 0, httpPort = 0] = getFreePorts(2);
-  const start = () => WeirProcess.start({ folder: folder.path, settings: brokerSettings, kafkaPort, httpPort, readyTimeoutMs: 60_000 });
-  const weir = await start();
-  try {
-    await createTopics(kafkaPort);
-  } catch (error) {
-    await weir.kill();
-    throw error;
-  }
+  const { weir, start } = await startRestartable({ folder: folder.path, settings: brokerSettings, readyTimeoutMs: 60_000 }, createTopics);
   return await new StreamsRun(options, folder.path, weir, start).run();
 }
 

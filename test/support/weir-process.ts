@@ -208,3 +208,23 @@ export class WeirProcess {
     await this.kill();
   }
 }
+
+/**
+ * A broker on ports that whoever comes after it takes over, for runs that kill it. `prepare` makes what the run needs; when it fails, the broker ends and so
+ * does this.
+ */
+export async function startRestartable(
+  options: WeirOptions,
+  prepare: (kafkaPort: number) => Promise<void>,
+): Promise<{ readonly weir: WeirProcess; readonly start: () => Promise<WeirProcess> }> {
+  const [kafkaPort = 0, httpPort = 0] = getFreePorts(2);
+  const start = () => WeirProcess.start({ ...options, kafkaPort, httpPort });
+  const weir = await start();
+  try {
+    await prepare(kafkaPort);
+  } catch (error) {
+    await weir.kill();
+    throw error;
+  }
+  return { weir, start };
+}

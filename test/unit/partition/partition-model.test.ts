@@ -7,7 +7,7 @@
  */
 import { expect, test } from "bun:test";
 import { CONTROL_BIT, TRANSACTIONAL_BIT, viewOf } from "../../../src/partition/batch-layout.ts";
-import { type CheckedBatch, validateBatch } from "../../../src/partition/batch-validation.ts";
+import type { CheckedBatch } from "../../../src/partition/batch-validation.ts";
 import { decodeCheckpoint } from "../../../src/partition/checkpoint-format.ts";
 import { readMarker } from "../../../src/partition/control-batch.ts";
 import { forEachBatch, PartitionLog } from "../../../src/partition/partition-log.ts";
@@ -16,6 +16,7 @@ import { type FakeBatch, FakeStorage, type FakeStream } from "../support/fake-st
 import { BASE_TIME, decompressForTest, makeBatch } from "../support/record-batches.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 import { tableCrc32c } from "../support/table-crc32c.ts";
+import { validateBatch } from "../support/validate-batch.ts";
 
 const FIRST_OFFSET = 2 ** 40 + 3;
 const PRODUCERS = [2 ** 33 + 1, 2 ** 33 + 2, 2 ** 33 + 3, 7];

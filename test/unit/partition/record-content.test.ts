@@ -2,12 +2,13 @@
 import { describe, expect, test } from "bun:test";
 import { makeContentCodecs } from "../../../src/api/content-codecs.ts";
 import { readStoredBatch, viewOf } from "../../../src/partition/batch-layout.ts";
-import { type BatchRules, type CheckedBatch, type ValidationContext, validateBatch } from "../../../src/partition/batch-validation.ts";
+import type { BatchRules, CheckedBatch, ValidationContext } from "../../../src/partition/batch-validation.ts";
 import { Codec, compress, decompress } from "../../../src/protocol/compression.ts";
 import { blockCodecs, hasAddon } from "../protocol/block-codecs.ts";
 import { BASE_TIME, makeBatch, type RecordSpec, withCrc } from "../support/record-batches.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 import { tableCrc32c } from "../support/table-crc32c.ts";
+import { validateBatch } from "../support/validate-batch.ts";
 
 const maybe = test.skipIf(!hasAddon);
 const RULES: BatchRules = {

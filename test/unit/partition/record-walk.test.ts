@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { readInt64, viewOf, writeInt64 } from "../../../src/partition/batch-layout.ts";
-import { type BatchRules, validateBatch } from "../../../src/partition/batch-validation.ts";
+import type { BatchRules } from "../../../src/partition/batch-validation.ts";
 import { getWalkPosition, nextRecord, startWalk } from "../../../src/partition/record-walk.ts";
 import { decompressForTest, encodeRecord, makeBatch, withCrc } from "../support/record-batches.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 import { tableCrc32c } from "../support/table-crc32c.ts";
+import { validateBatch } from "../support/validate-batch.ts";
 
 const RULES: BatchRules = {
   maxMessageBytes: 1 << 20,
