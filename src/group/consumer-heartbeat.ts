@@ -302,15 +302,16 @@ function hashOf(names: Iterable<string>, patterns: ReadonlyMap<string, ResolvedP
   return hashTopics(topics);
 }
 
+/** A pattern may stand for thousands of topics, and most heartbeats never ask. */
 function subscribedTo(
   { topics, pattern }: MemberSubscription,
   patterns: ReadonlyMap<string, ResolvedPattern>,
   context: PlanContext,
 ): (topicId: string) => boolean {
-  const names = new Set(topics);
-  for (const topic of patterns.get(pattern)?.topics ?? []) names.add(topic);
+  let names: ReadonlySet<string> | undefined;
   return (topicId) => {
     const name = context.getTopicById(topicId)?.name;
+    names ??= new Set([...topics, ...(patterns.get(pattern)?.topics ?? [])]);
     return name !== undefined && names.has(name);
   };
 }
