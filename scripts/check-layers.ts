@@ -16,7 +16,8 @@ const metadataAndStorage = ["metadata", "storage"];
  */
 export const allowedImports: Readonly<Record<string, readonly string[]>> = (() => {
   const partition = ["controller", ...metadataAndStorage, ...storageAndBelow, ...serving];
-  const group = ["partition", "transaction", ...partition];
+  const coordinator = ["partition", ...partition];
+  const group = ["coordinator", ...coordinator];
   const api = ["group", "transaction", ...group];
   const server = ["api", ...api];
   const cli = ["client", "server", "console", ...server];
@@ -28,7 +29,8 @@ export const allowedImports: Readonly<Record<string, readonly string[]>> = (() =
     console: server,
     api,
     group,
-    transaction: ["partition", "group", ...partition],
+    transaction: group,
+    coordinator,
     partition,
     controller: partition.filter((room) => room !== "controller"),
     metadata: ["storage", ...storageAndBelow, "config", "telemetry", "base"],

@@ -6,6 +6,8 @@
  *
  * Not done: authorisation.
  */
+
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
   type AddPartitionsToTxnRequest,
@@ -18,7 +20,7 @@ import {
   newAddPartitionsToTxnResult,
   newAddPartitionsToTxnTopicResult,
 } from "../protocol/messages/add-partitions-to-txn.ts";
-import type { AddPartitionsRequest, TopicPartition, TransactionVersion } from "../transaction/transaction-types.ts";
+import type { AddPartitionsRequest, TransactionVersion } from "../transaction/transaction-types.ts";
 import type { RequestContext, SerialHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
 import { codeForVersion, toProducerId } from "./transaction-answers.ts";

@@ -6,6 +6,8 @@
  *
  * Not done: authorisation.
  */
+
+import type { MarkerResult } from "../coordinator/marker-writer.ts";
 import type { TransactionMarker } from "../partition/transaction-ports.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
@@ -19,7 +21,6 @@ import {
   type WriteTxnMarkersResponse,
   writeTxnMarkersApi,
 } from "../protocol/messages/write-txn-markers.ts";
-import type { MarkerResult } from "../transaction/marker-writer.ts";
 import type { RequestContext, SerialHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
 import { toProducerId } from "./transaction-answers.ts";

@@ -7,7 +7,7 @@
  * Not done: authorisation; groups of the consumer protocol (KIP-848).
  */
 import type { OffsetToCommit } from "../group/group-types.ts";
-import type { TransactionalCommitResult } from "../group/transactional-commits.ts";
+import type { TransactionalCommitResult } from "../group/offsets/transactional-commits.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
   newTxnOffsetCommitResponse,

@@ -5,7 +5,7 @@
  *
  * Not done: authorisation; share and streams groups.
  */
-import type { TopicPartition } from "../group/group-types.ts";
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
   newOffsetDeleteResponse,

@@ -5,6 +5,8 @@
  *
  * Not done: authorisation.
  */
+
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
 import {
   type DescribeTransactionsRequest,
   type DescribeTransactionsResponse,
@@ -16,7 +18,6 @@ import {
   type TransactionState,
 } from "../protocol/messages/describe-transactions.ts";
 import { transactionErrorCode } from "../transaction/transaction-errors.ts";
-import type { TopicPartition } from "../transaction/transaction-types.ts";
 import type { SerialHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
 

@@ -6,8 +6,8 @@
  *
  * Not done: authorisation.
  */
-import { ASSIGNORS } from "../group/assignors.ts";
-import { type Assignment, isRefusal, type Refusal } from "../group/consumer-group-types.ts";
+import { ASSIGNORS } from "../group/consumer/assignors.ts";
+import { type Assignment, isRefusal, type Refusal } from "../group/consumer/consumer-group-types.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
   type ConsumerGroupHeartbeatRequest,

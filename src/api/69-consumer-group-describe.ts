@@ -6,7 +6,7 @@
  *
  * Not done: authorisation (every operation is answered as allowed).
  */
-import type { ConsumerGroupDescription, ConsumerMemberDescription } from "../group/consumer-group-types.ts";
+import type { ConsumerGroupDescription, ConsumerMemberDescription } from "../group/consumer/consumer-group-types.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
   type ConsumerGroupDescribeRequest,

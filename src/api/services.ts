@@ -2,6 +2,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import type { Config } from "../config/config.ts";
+import type { MarkerWriter } from "../coordinator/marker-writer.ts";
 import type { GroupCoordinator } from "../group/group-coordinator.ts";
 import type { ClusterMetadata } from "../metadata/cluster-metadata.ts";
 import type { Crc32c } from "../partition/batch-layout.ts";
@@ -13,7 +14,6 @@ import type { TransactionGate } from "../partition/transaction-ports.ts";
 import type { BlockCodecs } from "../protocol/compression.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
-import type { MarkerWriter } from "../transaction/marker-writer.ts";
 import type { TransactionCoordinator } from "../transaction/transaction-coordinator.ts";
 
 export interface ApiServices {

@@ -7,25 +7,30 @@
  * - A load ends at the log end as it was when it began (case M18): a short read is tried again, never taken for the end.
  * - When an append fails, or the partition goes away, the whole shard ends: who waits is told "not-coordinator", and the next coordinator reads the log.
  *
- * Neighbours: `shard-log.ts` (the log), `group-records.ts` (its format), `classic-group.ts`, `group-coordinator.ts` (which groups are whose).
+ * Neighbours: `coordinator/shard-log.ts` (the log), `group-records.ts` (its format), `classic/classic-group.ts`, `group-coordinator.ts` (which groups are whose).
  */
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
 import { randomUuidBytes } from "../base/random.ts";
 import type { Config } from "../config/config.ts";
+import { loadToEnd } from "../coordinator/load-to-end.ts";
+import type { MarkerResult } from "../coordinator/marker-writer.ts";
+import type { ShardLog } from "../coordinator/shard-log.ts";
+import type { LogShard, ShardState } from "../coordinator/shard-set.ts";
+import type { Timer, TimerQueue } from "../coordinator/timer-queue.ts";
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
 import type { ImageView } from "../metadata/cluster-metadata.ts";
 import type { Decompress } from "../partition/batch-validation.ts";
 import type { TransactionGate, TransactionMarker } from "../partition/transaction-ports.ts";
 import type { Crc32c } from "../protocol/record-batch.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
-import type { MarkerResult } from "../transaction/marker-writer.ts";
 import type { AnyGroup } from "./any-group.ts";
-import { ClassicGroup } from "./classic-group.ts";
-import type { ConsumerGroup } from "./consumer-group.ts";
-import { encodeChange } from "./consumer-group-records.ts";
-import type { ConsumerHeartbeat, HeartbeatAnswer, Refusal } from "./consumer-group-types.ts";
-import { findCommitError, findFetchError, findStaleOffset } from "./consumer-offset-checks.ts";
-import type { GroupHost, GroupView, StoredGroup } from "./group-host.ts";
+import { ClassicGroup } from "./classic/classic-group.ts";
+import type { GroupHost, GroupView, StoredGroup } from "./classic/group-host.ts";
+import type { ConsumerGroup } from "./consumer/consumer-group.ts";
+import { encodeChange } from "./consumer/consumer-group-records.ts";
+import type { ConsumerHeartbeat, HeartbeatAnswer, Refusal } from "./consumer/consumer-group-types.ts";
+import { ConsumerGroups } from "./consumer/shard-consumer-groups.ts";
 import type { GroupMetrics } from "./group-metrics.ts";
 import {
   buildBatches,
@@ -51,18 +56,13 @@ import {
   refuseSync,
   type SyncAnswer,
   type SyncRequest,
-  type TopicPartition,
   type TransactionalCommitRequest,
 } from "./group-types.ts";
-import { loadToEnd } from "./load-to-end.ts";
-import { type ExpiryContext, findExpiredOffsets } from "./offset-expiry.ts";
-import { OffsetStore } from "./offset-store.ts";
-import { PendingOffsets } from "./pending-offsets.ts";
-import { ConsumerGroups } from "./shard-consumer-groups.ts";
-import type { ShardLog } from "./shard-log.ts";
-import type { LogShard, ShardState } from "./shard-set.ts";
-import type { Timer, TimerQueue } from "./timer-queue.ts";
-import { type TransactionalCommitResult, TransactionalCommits } from "./transactional-commits.ts";
+import { findCommitError, findFetchError, findStaleOffset } from "./offsets/consumer-offset-checks.ts";
+import { type ExpiryContext, findExpiredOffsets } from "./offsets/offset-expiry.ts";
+import { OffsetStore } from "./offsets/offset-store.ts";
+import { PendingOffsets } from "./offsets/pending-offsets.ts";
+import { type TransactionalCommitResult, TransactionalCommits } from "./offsets/transactional-commits.ts";
 
 export interface ShardSettings {
   readonly initialRebalanceDelayMs: number;

@@ -1,6 +1,6 @@
 /** A group as DescribeGroups shows it: what members know of each other only while the group is Stable. */
-import type { GroupView } from "./group-host.ts";
-import { metadataOf } from "./group-roster.ts";
+import type { GroupView } from "./classic/group-host.ts";
+import { metadataOf } from "./classic/group-roster.ts";
 import { type GroupDescription, NO_BYTES } from "./group-types.ts";
 
 export function describeGroup({ groupId, state, protocolType, protocolName, roster }: GroupView): GroupDescription {

@@ -7,6 +7,11 @@
 import type { Clock, TimerHandle } from "../base/clock.ts";
 import { type Random, randomUuidBytes } from "../base/random.ts";
 import type { Config } from "../config/config.ts";
+import type { MarkerResult } from "../coordinator/marker-writer.ts";
+import type { ShardLog } from "../coordinator/shard-log.ts";
+import { ShardSet } from "../coordinator/shard-set.ts";
+import { TimerQueue } from "../coordinator/timer-queue.ts";
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
 import type { ClusterMetadata, NewTopic, TopicView } from "../metadata/cluster-metadata.ts";
 import type { Decompress } from "../partition/batch-validation.ts";
 import type { PartitionRegistry } from "../partition/partition-registry.ts";
@@ -16,12 +21,11 @@ import { ZERO_UUID } from "../protocol/reader.ts";
 import type { Crc32c } from "../protocol/record-batch.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
-import type { MarkerResult } from "../transaction/marker-writer.ts";
 import type { AnyGroup } from "./any-group.ts";
-import type { ConsumerGroupDescription, ConsumerHeartbeat, HeartbeatAnswer, Refusal } from "./consumer-group-types.ts";
+import type { ConsumerGroupDescription, ConsumerHeartbeat, HeartbeatAnswer, Refusal } from "./consumer/consumer-group-types.ts";
+import { TopicWatch } from "./consumer/topic-watch.ts";
 import { CoordinatorShard, type ShardSettings } from "./coordinator-shard.ts";
 import { describeGroup } from "./describe-group.ts";
-import { readLags } from "./group-lag.ts";
 import { declareGroupMetrics, type GroupMetrics } from "./group-metrics.ts";
 import {
   type CommitRequest,
@@ -39,14 +43,10 @@ import {
   refuseSync,
   type SyncAnswer,
   type SyncRequest,
-  type TopicPartition,
   type TransactionalCommitRequest,
 } from "./group-types.ts";
-import type { ShardLog } from "./shard-log.ts";
-import { ShardSet } from "./shard-set.ts";
-import { TimerQueue } from "./timer-queue.ts";
-import { TopicWatch } from "./topic-watch.ts";
-import type { TransactionalCommitResult } from "./transactional-commits.ts";
+import { readLags } from "./offsets/group-lag.ts";
+import type { TransactionalCommitResult } from "./offsets/transactional-commits.ts";
 
 export const GROUPS_TOPIC = "__consumer_offsets";
 

@@ -1,7 +1,7 @@
 /** The group room's metrics: declared once, whatever the number of groups. */
 import type { Counter, Metrics, Series } from "../telemetry/telemetry.ts";
-import type { GroupLag } from "./group-lag.ts";
 import type { GroupType } from "./group-types.ts";
+import type { GroupLag } from "./offsets/group-lag.ts";
 
 export interface GroupMetrics {
   readonly commits: Counter;

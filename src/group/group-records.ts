@@ -4,6 +4,7 @@
  * consumer groups: `consumer-group-records.ts`.
  */
 import { copyBytes } from "../base/copy-bytes.ts";
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
 import {
   BATCH_OVERHEAD,
   CODEC_MASK,
@@ -34,12 +35,12 @@ import {
 } from "../protocol/messages/records/offset-commit.ts";
 import type { Crc32c } from "../protocol/record-batch.ts";
 import { buildBatch, type DecodedRecord, iterateRecords } from "../protocol/records.ts";
-import { decodeChange } from "./consumer-group-records.ts";
-import type { GroupChange } from "./consumer-group-types.ts";
-import type { GroupView, StoredGroup } from "./group-host.ts";
-import { metadataOf } from "./group-roster.ts";
-import { type CommittedOffset, type GroupRecord, NO_BYTES, type TopicPartition } from "./group-types.ts";
-import { OffsetRecordReader } from "./offset-record-reader.ts";
+import type { GroupView, StoredGroup } from "./classic/group-host.ts";
+import { metadataOf } from "./classic/group-roster.ts";
+import { decodeChange } from "./consumer/consumer-group-records.ts";
+import type { GroupChange } from "./consumer/consumer-group-types.ts";
+import { type CommittedOffset, type GroupRecord, NO_BYTES } from "./group-types.ts";
+import { OffsetRecordReader } from "./offsets/offset-record-reader.ts";
 
 const OFFSET_VALUE_VERSION = 4;
 /** The only one with an expiry; it has no leader epoch and no topic id. */

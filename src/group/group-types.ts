@@ -1,4 +1,5 @@
 /** Words of the group room: what the api room asks and is told. Refusals are values; `api/group-answers.ts` gives them their Kafka codes. */
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
 
 /** Why a request to a group is not done. */
 export type GroupError =
@@ -149,11 +150,6 @@ export interface ListedGroup {
   readonly type: GroupType;
   readonly protocolType: string;
   readonly state: string;
-}
-
-export interface TopicPartition {
-  readonly topic: string;
-  readonly partition: number;
 }
 
 /** One offset of a commit. The numbers are the client's: any int64. */

@@ -4,14 +4,14 @@
  */
 import type { Clock } from "../base/clock.ts";
 import type { Config } from "../config/config.ts";
+import type { MarkerResult, MarkerWriter } from "../coordinator/marker-writer.ts";
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
 import type { ClusterMetadata } from "../metadata/cluster-metadata.ts";
 import { PartitionLog } from "../partition/partition-log.ts";
 import type { PartitionRegistry } from "../partition/partition-registry.ts";
 import { MARKER_BATCH_BYTES, type MarkerOutcome, type TransactionMarker } from "../partition/transaction-ports.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
-import type { MarkerResult, MarkerWriter } from "./marker-writer.ts";
-import type { TopicPartition } from "./transaction-types.ts";
 
 /** The group coordinator, for markers in its own topic. */
 export interface OffsetMarkers {

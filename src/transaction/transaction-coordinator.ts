@@ -5,14 +5,15 @@
  * It is also the gate that a partition asks before a transaction's first batch (KIP-890). In this version the coordinator asked is always the one of this
  * broker; a cluster asks over the network (AddPartitionsToTxn v4 and above).
  *
- * Neighbours: `transaction-shard.ts` (the transactions), `marker-writer.ts`, the api room (Kafka's requests), the group room (offsets in transactions).
+ * Neighbours: `transaction-shard.ts` (the transactions), `coordinator/marker-writer.ts`, the api room (Kafka's requests), the group room (offsets in transactions).
  */
 import type { Clock, TimerHandle } from "../base/clock.ts";
 import { compilePattern } from "../base/linear-pattern.ts";
 import type { Config } from "../config/config.ts";
-import type { ShardLog } from "../group/shard-log.ts";
-import { ShardSet } from "../group/shard-set.ts";
-import { TimerQueue } from "../group/timer-queue.ts";
+import type { MarkerWriter } from "../coordinator/marker-writer.ts";
+import type { ShardLog } from "../coordinator/shard-log.ts";
+import { ShardSet } from "../coordinator/shard-set.ts";
+import { TimerQueue } from "../coordinator/timer-queue.ts";
 import type { ClusterMetadata, TopicView } from "../metadata/cluster-metadata.ts";
 import type { Decompress } from "../partition/batch-validation.ts";
 import type { PartitionRegistry } from "../partition/partition-registry.ts";
@@ -21,7 +22,6 @@ import type { TransactionGate, VerificationRequest } from "../partition/transact
 import type { Crc32c } from "../protocol/record-batch.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
-import type { MarkerWriter } from "./marker-writer.ts";
 import { TRANSACTION_STATES, type TransactionEntry, type TransactionState } from "./transaction-entry.ts";
 import { transactionErrorCode } from "./transaction-errors.ts";
 import { declareTransactionMetrics, type TransactionMetrics } from "./transaction-metrics.ts";

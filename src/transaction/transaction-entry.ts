@@ -15,7 +15,8 @@
  * Invariants: at most one change is pending; an epoch of a producer id never falls; 32,767 is given to no client, so that one can always be fenced.
  */
 import { assert } from "../base/assert.ts";
-import type { TopicPartition, TransactionVersion } from "./transaction-types.ts";
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
+import type { TransactionVersion } from "./transaction-types.ts";
 
 export const NO_PRODUCER_ID = -1;
 export const NO_EPOCH = -1;

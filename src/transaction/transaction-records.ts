@@ -2,6 +2,8 @@
  * What the transaction room writes to __transaction_state and reads back, in Kafka's format (TransactionLog of 4.4): key type 0 is the transactional id, the
  * value has version 0, or 1 from transaction.version 1 on; a null value is a tombstone. The last epoch is not stored, as in Kafka.
  */
+
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
 import { CODEC_MASK, CODEC_NONE, CONTROL_BIT, viewOf } from "../partition/batch-layout.ts";
 import type { CheckedBatch, Decompress } from "../partition/batch-validation.ts";
 import { forEachBatch } from "../partition/partition-log.ts";
@@ -18,7 +20,7 @@ import {
 import type { Crc32c } from "../protocol/record-batch.ts";
 import { buildBatch, type DecodedRecord, iterateRecords } from "../protocol/records.ts";
 import { NO_EPOCH, partitionKey, TRANSACTION_STATES, type TransactionFields } from "./transaction-entry.ts";
-import type { TopicPartition, TransactionVersion } from "./transaction-types.ts";
+import type { TransactionVersion } from "./transaction-types.ts";
 
 export interface TransactionRecord {
   readonly key: Uint8Array;

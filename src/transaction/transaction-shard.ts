@@ -11,18 +11,19 @@
  * - A load ends at the log end as it was when it began (case M18).
  * - When an append fails, or the partition goes away, the whole shard ends: who waits is told "not-coordinator", and the next load reads the log.
  *
- * Neighbours: `group/shard-log.ts` (the log), `transaction-rules.ts` (the decisions), `marker-writer.ts`, `transaction-coordinator.ts`.
+ * Neighbours: `coordinator/shard-log.ts` (the log), `transaction-rules.ts` (the decisions), `coordinator/marker-writer.ts`, `transaction-coordinator.ts`.
  */
 import type { Clock } from "../base/clock.ts";
 import { Trouble } from "../base/trouble.ts";
-import { loadToEnd } from "../group/load-to-end.ts";
-import type { ShardLog } from "../group/shard-log.ts";
-import type { LogShard, ShardState } from "../group/shard-set.ts";
-import type { TimerQueue } from "../group/timer-queue.ts";
+import { loadToEnd } from "../coordinator/load-to-end.ts";
+import type { MarkerWriter } from "../coordinator/marker-writer.ts";
+import type { ShardLog } from "../coordinator/shard-log.ts";
+import type { LogShard, ShardState } from "../coordinator/shard-set.ts";
+import type { TimerQueue } from "../coordinator/timer-queue.ts";
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
 import type { Decompress } from "../partition/batch-validation.ts";
 import type { Crc32c } from "../protocol/record-batch.ts";
 import type { Logger } from "../telemetry/telemetry.ts";
-import type { MarkerWriter } from "./marker-writer.ts";
 import {
   NO_EPOCH,
   NO_PRODUCER_ID,
@@ -46,7 +47,6 @@ import type {
   EndRequest,
   InitRequest,
   ProducerIdentity,
-  TopicPartition,
   TransactionError,
   TransactionVersion,
 } from "./transaction-types.ts";

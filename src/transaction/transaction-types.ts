@@ -1,4 +1,5 @@
 /** Words of the transaction room: what the api room asks and is told. Refusals are values; `transaction-errors.ts` gives them their Kafka codes. */
+import type { TopicPartition } from "../coordinator/topic-partition.ts";
 import type { TransactionState } from "./transaction-entry.ts";
 
 /** Why a request about a transaction is not done. */
@@ -31,11 +32,6 @@ export type TransactionError =
 
 /** 0: classic; 1: classic, records in the newer format; 2: the epoch rises with each transaction (KIP-890). Feature "transaction.version". */
 export type TransactionVersion = 0 | 1 | 2;
-
-export interface TopicPartition {
-  readonly topic: string;
-  readonly partition: number;
-}
 
 /** A producer as it names itself. */
 export interface ProducerIdentity {

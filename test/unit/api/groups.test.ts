@@ -21,7 +21,7 @@ import { newOffsetDeleteRequest, type OffsetDeleteResponse } from "../../../src/
 import { newOffsetFetchRequest, type OffsetFetchResponse } from "../../../src/protocol/messages/offset-fetch.ts";
 import { newSyncGroupRequest, type SyncGroupResponse } from "../../../src/protocol/messages/sync-group.ts";
 import { ZERO_UUID } from "../../../src/protocol/reader.ts";
-import { subscription } from "../group/group-harness.ts";
+import { subscription } from "../group/classic/group-harness.ts";
 import { ApiHarness } from "../support/api-harness.ts";
 import { FakeStream } from "../support/fake-storage.ts";
 import { settle } from "../support/manual-clock.ts";

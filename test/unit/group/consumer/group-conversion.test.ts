@@ -1,0 +1,120 @@
+/** Groups that go from the classic protocol to the consumer protocol and back while they are in use. */
+import { expect, test } from "bun:test";
+import { ClassicGroup } from "../../../../src/group/classic/classic-group.ts";
+import { readAssignment, readSubscription, writeAssignment } from "../../../../src/group/consumer/embedded-protocol.ts";
+import { countPartitions } from "../../../../src/group/consumer/topic-partitions.ts";
+import type { JoinRequest } from "../../../../src/group/group-types.ts";
+import { joinRequest, Reply, subscription } from "../classic/group-harness.ts";
+import { ConsumerClient, ConsumerHarness } from "./consumer-harness.ts";
+
+/** A stable classic group "g" with one member that has all of the topic. */
+async function classicGroup(harness: ConsumerHarness, topicId: string, partitions: readonly number[]): Promise<string> {
+  const group = new ClassicGroup("g", harness.host);
+  harness.groups.set("g", group);
+  const asked = new Reply<{ memberId: string; generation: number }>();
+  group.join(joinRequest({ protocols: [{ name: "range", metadata: subscription("t") }] }), asked.take);
+  const { memberId } = asked.now;
+  const joined = new Reply<{ generation: number }>();
+  group.join(joinRequest({ memberId, protocols: [{ name: "range", metadata: subscription("t") }] }), joined.take);
+  await harness.host.clock.advance(harness.host.initialRebalanceDelayMs);
+  const assignment = writeAssignment(new Map([[topicId, partitions]]), 0, () => "t");
+  const { generation } = joined.now;
+  const base = { groupId: "g", memberId, groupInstanceId: undefined, generation, protocolType: "consumer", protocolName: "range" };
+  group.sync({ ...base, assignments: new Map([[memberId, assignment]]) }, () => {});
+  expect(group.state).toBe("Stable");
+  return memberId;
+}
+
+/** A client of the classic protocol in a consumer group: joins again whenever it is told to. */
+class ClassicClient {
+  readonly harness: ConsumerHarness;
+  readonly memberId: string;
+  generation: number;
+  partitions: readonly number[] = [];
+
+  constructor(harness: ConsumerHarness, memberId: string, generation: number) {
+    this.harness = harness;
+    this.memberId = memberId;
+    this.generation = generation;
+  }
+
+  async beat(): Promise<string | undefined> {
+    const { harness, memberId, generation } = this;
+    const error = harness.served.beatClassic(harness.group, { memberId, groupInstanceId: undefined }, generation);
+    if (error === "rebalance-in-progress" || error === "illegal-generation") await this.join();
+    return error;
+  }
+
+  async join(change: Partial<JoinRequest> = {}): Promise<void> {
+    const { harness, memberId } = this;
+    const answer = await harness.served.join(harness.group, joinRequest({ memberId, ...change }));
+    if (answer.error !== undefined) throw new Error(answer.error);
+    this.generation = answer.generation;
+    const { generation, protocolType, protocolName } = answer;
+    const request = { groupId: "g", memberId, groupInstanceId: undefined, generation, protocolType, protocolName, assignments: new Map() };
+    const synced = await harness.served.sync(harness.group, request);
+    if (synced.error === undefined) this.partitions = readAssignment(synced.assignment)?.partitions.get("t") ?? [];
+  }
+}
+
+test("the first member of the new protocol makes it a consumer group; the last one to leave makes it classic again", async () => {
+  const harness = new ConsumerHarness();
+  const topicId = harness.addTopic("t", 4);
+  const memberId = await classicGroup(harness, topicId, [0, 1, 2, 3]);
+  const consumer = new ConsumerClient(harness, "new", { topics: ["t"] });
+  expect(await consumer.beat()).toMatchObject({ memberEpoch: 2, assignment: new Map() });
+  expect(harness.group.classicCount).toBe(1);
+  harness.expectLogSaysTheSame();
+
+  const classic = new ClassicClient(harness, memberId, 1);
+  for (let round = 0; round < 5; round++) {
+    await classic.beat();
+    await consumer.beat();
+  }
+  expect([...classic.partitions, ...(consumer.owned.get(topicId) ?? [])].sort()).toEqual([0, 1, 2, 3]);
+  expect(countPartitions(consumer.owned)).toBe(2);
+  expect(await classic.beat()).toBeUndefined();
+  expect(harness.group.describe("uniform").members.map(({ isClassic }) => isClassic)).toEqual([true, false]);
+
+  await consumer.leave();
+  const group = harness.groups.get("g");
+  expect(group).toBeInstanceOf(ClassicGroup);
+  expect(group?.state).toBe("PreparingRebalance");
+  expect((group as ClassicGroup).roster.has(memberId)).toBe(true);
+  expect(harness.replay().get("g")?.kind).toBe("classic");
+});
+
+test("a member of a consumer group may come by the classic protocol, and shares by it", async () => {
+  const harness = new ConsumerHarness();
+  const topicId = harness.addTopic("t", 2);
+  const consumer = new ConsumerClient(harness, "new", { topics: ["t"] });
+  await consumer.beat();
+  expect(await harness.served.join(harness.group, joinRequest())).toMatchObject({ error: "member-id-required", memberId: "uuid1" });
+  const classic = new ClassicClient(harness, "uuid1", -1);
+  await classic.join();
+  for (let round = 0; round < 4; round++) {
+    await consumer.beat();
+    await classic.beat();
+  }
+  expect([...classic.partitions, ...(consumer.owned.get(topicId) ?? [])].sort()).toEqual([0, 1]);
+  await expect(classic.join({ protocolType: "connect" })).rejects.toThrow("inconsistent-protocol");
+  await expect(classic.join({ protocols: [{ name: "range", metadata: Buffer.from("x") }] })).rejects.toThrow("inconsistent-protocol");
+  harness.expectLogSaysTheSame();
+});
+
+test("a policy that forbids it leaves the group as it is", async () => {
+  const harness = new ConsumerHarness({ "group.consumer.migration.policy": "disabled" });
+  const topicId = harness.addTopic("t", 1);
+  await classicGroup(harness, topicId, [0]);
+  const message = "Cannot upgrade classic group g to consumer group because online upgrade is disabled.";
+  expect(await new ConsumerClient(harness, "new", { topics: ["t"] }).beat()).toEqual({ error: "group-not-found", message });
+  expect(harness.groups.get("g")?.kind).toBe("classic");
+});
+
+test("what consumers tell each other is read and written in its versions", () => {
+  const written = writeAssignment(new Map([["id", [3, 4]]]), 1, () => "topic");
+  expect(readAssignment(written)).toEqual({ partitions: new Map([["topic", [3, 4]]]), hasUserData: false });
+  expect(Buffer.from(written).toString("hex")).toBe("00010000000100" + "05746f706963" + "000000020000000300000004ffffffff");
+  expect(readSubscription(subscription("a", "b"))).toEqual({ version: 0, topics: ["a", "b"], owned: new Map(), rackId: undefined });
+  expect(readSubscription(Buffer.from([0]))).toBeUndefined();
+});
