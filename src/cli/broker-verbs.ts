@@ -179,6 +179,7 @@ const GROUP_EXAMPLES = `
 Examples:
   weir group list
   weir group describe billing                   committed offsets, ends and lag of each partition
+  weir group describe billing --members         what each member owns, and shall own
   weir group describe billing --output json | jq '[.partitions[].lag] | add'
   weir group delete billing`;
 
@@ -197,9 +198,15 @@ function addGroupVerbs(program: Command, finish: Finish): void {
   withBrokerOptions(group.command("list").description("groups and their states")).action((flags: BrokerFlags) =>
     run(flags, async (session) => (await import("./group-command.ts")).listGroups(session)),
   );
-  withBrokerOptions(group.command("describe <group>").description("members, committed offsets and lag")).action(
-    (groupId: string, flags: BrokerFlags) =>
-      run(flags, async (session) => (await import("./group-command.ts")).describeGroup(session, groupId)),
+  withBrokerOptions(
+    group
+      .command("describe <group>")
+      .description("committed offsets and lag, or the members")
+      .option("--members", "what each member owns and shall own, instead of offsets; --output json has both"),
+  ).action((groupId: string, flags: BrokerFlags & { readonly members?: boolean }) =>
+    run(flags, async (session) =>
+      (await import("./group-command.ts")).describeGroup(session, groupId, { members: flags.members === true }),
+    ),
   );
   withBrokerOptions(group.command("delete <groups...>").description("delete groups without members, and their offsets")).action(
     (groupIds: readonly string[], flags: BrokerFlags) =>

@@ -1,14 +1,13 @@
 /** `weir group list|describe|delete`: consumer groups, with the lag of each partition they have committed or are assigned. */
-import { expectNone, kafkaTrouble } from "../client/client-troubles.ts";
+import { expectNone } from "../client/client-troubles.ts";
 import { LATEST, readOffsets } from "../client/consumer.ts";
 import type { KafkaClient } from "../client/kafka-client.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import { deleteGroupsApi, newDeleteGroupsRequest } from "../protocol/messages/delete-groups.ts";
-import { type DescribedGroup, describeGroupsApi, newDescribeGroupsRequest } from "../protocol/messages/describe-groups.ts";
 import { listGroupsApi, newListGroupsRequest } from "../protocol/messages/list-groups.ts";
 import { newOffsetFetchRequest, newOffsetFetchRequestGroup, offsetFetchApi } from "../protocol/messages/offset-fetch.ts";
-import { Reader } from "../protocol/reader.ts";
 import type { BrokerSession } from "./broker-session.ts";
+import { type GroupView, type MemberView, readGroup, showPartitions } from "./group-view.ts";
 import { renderFields, renderJson, renderTable } from "./output.ts";
 
 /** Groups by id in the request, topics by name. */
@@ -51,39 +50,53 @@ interface GroupRow {
   readonly host: string | null;
 }
 
-export async function describeGroup({ client, output, print }: BrokerSession, groupId: string): Promise<number> {
-  const described = await client.retrying(async () => {
-    const group = await readGroup(client, groupId);
-    return { group, rows: await readRows(client, group) };
+export interface DescribeOptions {
+  /** A line for each member instead of one for each partition. */
+  readonly members: boolean;
+}
+
+export async function describeGroup({ client, output, print }: BrokerSession, groupId: string, options: DescribeOptions): Promise<number> {
+  const { group, rows } = await client.retrying(async () => {
+    const found = await readGroup(client, groupId);
+    return { group: found, rows: options.members && output === "table" ? [] : await readRows(client, found) };
   });
-  const { group, rows } = described;
-  const about = { group: groupId, state: group.groupState, protocol: group.protocolData, members: group.members.length };
   if (output === "json") {
-    await print(renderJson({ ...about, partitions: rows }));
+    await print(renderJson({ ...group, partitions: rows }));
     return 0;
   }
-  const header = ["topic", "partition", "committed", "end", "lag", "member", "client", "host"];
-  const cells = rows.map((row) => [row.topic, row.partition, row.committed, row.end, row.lag, row.member, row.client, row.host]);
-  await print(renderFields(Object.entries(about)) + renderTable(header, cells));
+  const { members, targetEpoch, ...about } = group;
+  const known = Object.entries({ ...about, "target epoch": targetEpoch, members: members.length }).filter(([, value]) => value !== null);
+  const fields = renderFields(known);
+  await print(fields + (options.members ? showMembers(members) : showRows(rows)));
   return 0;
 }
 
-async function readGroup(client: KafkaClient, groupId: string): Promise<DescribedGroup> {
-  const coordinator = await client.coordinator(groupId);
-  const answer = await coordinator.request(describeGroupsApi, newDescribeGroupsRequest({ groups: [groupId] }));
-  const group = answer.groups[0];
-  if (group === undefined) throw kafkaTrouble(ErrorCodes.GROUP_ID_NOT_FOUND, `group ${groupId}`);
-  expectNone(group.errorCode, `group ${groupId}`, group.errorMessage);
-  // Up to version 5 a group that does not exist is a dead one.
-  if (group.groupState === "Dead") throw kafkaTrouble(ErrorCodes.GROUP_ID_NOT_FOUND, `group ${groupId}`);
-  return group;
+function showRows(rows: readonly GroupRow[]): string {
+  const header = ["topic", "partition", "committed", "end", "lag", "member", "client", "host"];
+  const cells = rows.map((row) => [row.topic, row.partition, row.committed, row.end, row.lag, row.member, row.client, row.host]);
+  return renderTable(header, cells);
 }
 
-async function readRows(client: KafkaClient, group: DescribedGroup): Promise<readonly GroupRow[]> {
-  const coordinator = await client.coordinator(group.groupId);
-  const request = newOffsetFetchRequest({ groups: [newOffsetFetchRequestGroup({ groupId: group.groupId, topics: null })] });
+function showMembers(members: readonly MemberView[]): string {
+  const header = ["member", "instance", "client", "host", "protocol", "epoch", "owns", "shall own"];
+  const cells = members.map((each) => [
+    each.member,
+    each.instance,
+    each.client,
+    each.host,
+    each.protocol,
+    each.epoch,
+    showPartitions(each.assigned),
+    each.target === null ? null : showPartitions(each.target),
+  ]);
+  return renderTable(header, cells);
+}
+
+async function readRows(client: KafkaClient, { group: groupId, members }: GroupView): Promise<readonly GroupRow[]> {
+  const coordinator = await client.coordinator(groupId);
+  const request = newOffsetFetchRequest({ groups: [newOffsetFetchRequestGroup({ groupId, topics: null })] });
   const answer = (await coordinator.request(offsetFetchApi, request, OFFSET_FETCH_VERSIONS)).groups[0];
-  expectNone(answer?.errorCode ?? ErrorCodes.UNKNOWN_SERVER_ERROR, `committed offsets of group ${group.groupId}`);
+  expectNone(answer?.errorCode ?? ErrorCodes.UNKNOWN_SERVER_ERROR, `committed offsets of group ${groupId}`);
   const committed = new Map<string, Map<number, bigint | null>>();
   const note = (topic: string, partition: number, offset: bigint | null): void => {
     const partitions = committed.get(topic) ?? new Map<number, bigint | null>();
@@ -93,11 +106,10 @@ async function readRows(client: KafkaClient, group: DescribedGroup): Promise<rea
     for (const each of topic.partitions) note(topic.name, each.partitionIndex, each.committedOffset < 0n ? null : each.committedOffset);
   }
   const owners = new Map<string, { readonly member: string; readonly client: string; readonly host: string }>();
-  for (const member of group.members) {
-    if (group.protocolType !== "consumer") continue;
-    for (const { topic, partition } of parseAssignment(member.memberAssignment)) {
+  for (const { member, client: clientId, host, assigned } of members) {
+    for (const { topic, partition } of assigned) {
       note(topic, partition, null);
-      owners.set(`${topic}-${partition}`, { member: member.memberId, client: member.clientId, host: member.clientHost });
+      owners.set(`${topic}-${partition}`, { member, client: clientId, host });
     }
   }
   const rows = await Promise.all(
@@ -121,21 +133,6 @@ async function readEnds(client: KafkaClient, topic: string): Promise<ReadonlyMap
   if (found === undefined || found.errorCode === ErrorCodes.UNKNOWN_TOPIC_OR_PARTITION) return new Map();
   const [info] = await client.topics([topic]);
   return info === undefined ? new Map() : readOffsets(client, info, LATEST);
-}
-
-/** ConsumerProtocolAssignment: version int16, topics (string, partitions int32), user data. Empty while the group rebalances. */
-export function parseAssignment(bytes: Uint8Array): readonly { readonly topic: string; readonly partition: number }[] {
-  if (bytes.length < 6) return [];
-  const reader = new Reader(bytes);
-  reader.readInt16();
-  const assigned: { topic: string; partition: number }[] = [];
-  const topics = reader.readArrayLength("topics");
-  for (let index = 0; index < topics; index++) {
-    const topic = reader.readString("topic");
-    const partitions = reader.readArrayLength("partitions");
-    for (let each = 0; each < partitions; each++) assigned.push({ topic, partition: reader.readInt32() });
-  }
-  return assigned;
 }
 
 export async function deleteGroups({ client, output, print }: BrokerSession, groupIds: readonly string[]): Promise<number> {

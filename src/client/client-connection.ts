@@ -106,6 +106,12 @@ export class ClientConnection {
     await promise;
   }
 
+  /** A version of it is common to the broker and this client. */
+  serves(api: { readonly key: number; readonly minVersion: number; readonly maxVersion: number }): boolean {
+    const served = this.versions.apiKeys.find(({ apiKey }) => apiKey === api.key);
+    return served !== undefined && served.minVersion <= api.maxVersion && api.minVersion <= served.maxVersion;
+  }
+
   pickVersion(
     api: { readonly key: number; readonly name: string; readonly minVersion: number; readonly maxVersion: number },
     bounds: VersionBounds,

@@ -14,8 +14,8 @@ import type { ClusterMetadata, NewTopic, TopicView } from "../metadata/cluster-m
 import { PartitionLog } from "../partition/partition-log.ts";
 import type { PartitionRegistry } from "../partition/partition-registry.ts";
 import type { Storage } from "../storage/storage.ts";
-import { partitionOfKey } from "./key-partition.ts";
 import { ShardLog } from "./shard-log.ts";
+import { shardOfKey } from "./shard-of-key.ts";
 
 export type ShardState = "loading" | "active" | "closed";
 
@@ -91,14 +91,14 @@ export class ShardSet<Shard extends LogShard> {
     const { metadata, topicName } = this.#options;
     const topic = metadata.image.getTopic(topicName) ?? (await this.#createTopic());
     if (topic === undefined) return "not-available";
-    const owner = metadata.image.getPartition(topic.topicId, partitionOfKey(key, topic.partitionCount))?.ownerNodeId ?? -1;
+    const owner = metadata.image.getPartition(topic.topicId, shardOfKey(key, topic.partitionCount))?.ownerNodeId ?? -1;
     return owner < 0 ? "not-available" : owner;
   }
 
   /** Which partition of the topic a key lives in; undefined while there is no topic. */
   partitionOf(key: string): number | undefined {
     const topic = this.#options.metadata.image.getTopic(this.#options.topicName);
-    return topic === undefined ? undefined : partitionOfKey(key, topic.partitionCount);
+    return topic === undefined ? undefined : shardOfKey(key, topic.partitionCount);
   }
 
   #createTopic(): Promise<TopicView | undefined> {

@@ -11,7 +11,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { partitionOfKey } from "../../src/coordinator/key-partition.ts";
+import { shardOfKey } from "../../src/coordinator/shard-of-key.ts";
 import { createTopicsApi, newCreatableTopic, newCreateTopicsRequest } from "../../src/protocol/messages/create-topics.ts";
 import { findCoordinatorApi, newFindCoordinatorRequest } from "../../src/protocol/messages/find-coordinator.ts";
 import {
@@ -78,7 +78,7 @@ function listGroups(partition: number, count: number): string[] {
   const ids: string[] = [];
   for (let number = 0; ids.length < count; number++) {
     const id = `group-${number}`;
-    if (partitionOfKey(id, OFFSETS_PARTITIONS) === partition) ids.push(id);
+    if (shardOfKey(id, OFFSETS_PARTITIONS) === partition) ids.push(id);
   }
   return ids;
 }

@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { consumerGroupHeartbeatApi, newConsumerGroupHeartbeatRequest } from "../../src/protocol/messages/consumer-group-heartbeat.ts";
+import { KafkaConnection } from "../support/kafka-connection.ts";
 import { getFreePorts } from "../support/ports.ts";
 import { TemporaryFolder } from "../support/temporary.ts";
 import { hasTool, runTool, type ToolResult, testIf } from "../support/tools.ts";
@@ -135,6 +137,27 @@ describe("weir's verbs", () => {
       expect(group.partitions[0].lag).toBe(3 - group.partitions[0].committed);
       expect(await mustRun(["group", "delete", "readers"])).toBe("deleted group readers\n");
       expect((await run(["group", "describe", "readers"])).stderr).toContain("(group-id-not-found)");
+    },
+    TIMEOUT_MS,
+  );
+
+  testWeir(
+    "group: what members of the consumer protocol own",
+    async () => {
+      await mustRun(["topic", "create", "owned", "--partitions", "4"]);
+      using connection = await KafkaConnection.open(weir.kafkaPort);
+      const memberId = "0123456789abcdefghijkl";
+      const joining = { groupId: "owners", memberId, rebalanceTimeoutMs: 60_000, subscribedTopicNames: ["owned"], topicPartitions: [] };
+      const joined = await connection.request(consumerGroupHeartbeatApi, 1, newConsumerGroupHeartbeatRequest(joining));
+      expect(joined.errorCode).toBe(0);
+      expect(await mustRun(["group", "list"])).toMatch(/owners +Stable +consumer +consumer/);
+      expect(await mustRun(["group", "describe", "owners"])).toContain("target epoch");
+      expect(await mustRun(["group", "describe", "owners", "--members"])).toMatch(
+        new RegExp(`${memberId}.* consumer +\\d+ +owned:0-3 +owned:0-3`),
+      );
+      const { members, partitions } = JSON.parse(await mustRun(["group", "describe", "owners", "--output", "json"]));
+      expect(members).toEqual([expect.objectContaining({ member: memberId, epoch: joined.memberEpoch, protocol: "consumer" })]);
+      expect(partitions.map((each: { member: string }) => each.member)).toEqual([memberId, memberId, memberId, memberId]);
     },
     TIMEOUT_MS,
   );

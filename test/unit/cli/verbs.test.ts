@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { parseBootstrap, readClientSettings } from "../../../src/cli/client-settings.ts";
 import { parseFrom } from "../../../src/cli/consume-command.ts";
 import { judgeLifecycle } from "../../../src/cli/doctor-lifecycle.ts";
+import { showPartitions } from "../../../src/cli/group-view.ts";
 import { renderJson, renderTable } from "../../../src/cli/output.ts";
 import { readLines } from "../../../src/cli/produce-command.ts";
 import { murmur2, partitionOfKey } from "../../../src/client/partitioner.ts";
@@ -86,4 +87,10 @@ test("tables align, JSON keeps offsets exact", () => {
     ),
   ).toBe("A      N\nx      1\nlong  22\n");
   expect(renderJson({ small: 5n, large: 2n ** 60n })).toBe('{"small":5,"large":"1152921504606846976"}\n');
+});
+
+test("a member's partitions are short to read", () => {
+  const of = (topic: string, ...numbers: number[]) => numbers.map((partition) => ({ topic, partition }));
+  expect(showPartitions([...of("b", 7, 0, 2, 1), ...of("a", 5)])).toBe("a:5 b:0-2,7");
+  expect(showPartitions([])).toBe("");
 });

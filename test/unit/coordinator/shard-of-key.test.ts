@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { javaHashCode, partitionOfKey } from "../../../src/coordinator/key-partition.ts";
+import { javaHashCode, shardOfKey } from "../../../src/coordinator/shard-of-key.ts";
 
 // Printed by a Java program.
 const hashes: readonly [string, number][] = [
@@ -16,6 +16,6 @@ test.each(hashes)("hash of %j is Java's", (text, hash) => {
 });
 
 test("the hash without a positive counterpart is partition 0, as Kafka's Utils.abs", () => {
-  expect(partitionOfKey("polygenelubricants", 50)).toBe(0);
-  expect(partitionOfKey("console-consumer-12345", 50)).toBe(6);
+  expect(shardOfKey("polygenelubricants", 50)).toBe(0);
+  expect(shardOfKey("console-consumer-12345", 50)).toBe(6);
 });

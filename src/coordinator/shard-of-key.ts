@@ -7,7 +7,7 @@ export function javaHashCode(text: string): number {
   return hash;
 }
 
-export function partitionOfKey(key: string, partitionCount: number): number {
+export function shardOfKey(key: string, partitionCount: number): number {
   const hash = javaHashCode(key);
   // Kafka's Utils.abs: the one int32 without a positive counterpart counts as 0.
   return (hash === -0x8000_0000 ? 0 : Math.abs(hash)) % partitionCount;
