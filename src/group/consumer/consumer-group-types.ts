@@ -128,6 +128,7 @@ export interface ConsumerMemberDescription extends ClientIdentity {
   readonly epoch: number;
   readonly topics: readonly string[];
   readonly pattern: string;
+  /** With what it has yet to give up. */
   readonly assigned: Assignment;
   readonly target: Assignment;
   readonly isClassic: boolean;

@@ -26,7 +26,7 @@ import {
   type ResolvedPattern,
 } from "./consumer-group-types.ts";
 import { isReconciledTo } from "./consumer-member.ts";
-import { eachPartition, partitionsOf } from "./topic-partitions.ts";
+import { eachPartition, partitionsOf, unionOf } from "./topic-partitions.ts";
 
 /** The timers of a member, each made when it is first needed. */
 export interface MemberTimers {
@@ -52,9 +52,9 @@ export class ConsumerGroup {
   readonly #assignorCounts = new Map<string, number>();
   readonly #protocolCounts = new Map<string, number>();
   #classicCount = 0;
-  #epoch = 0;
+  #epoch = FIRST_EPOCH;
   #metadataHash = 0n;
-  #targetEpoch = 0;
+  #targetEpoch = FIRST_EPOCH;
   #targetTimestampMs = 0;
   readonly timers = new Map<string, MemberTimers>();
   /** The topics may have changed since the hash was made. */
@@ -154,11 +154,11 @@ export class ConsumerGroup {
   apply(change: GroupChange): void {
     switch (change.kind) {
       case "group-epoch":
-        this.#epoch = change.value?.epoch ?? 0;
+        this.#epoch = change.value?.epoch ?? FIRST_EPOCH;
         this.#metadataHash = change.value?.metadataHash ?? 0n;
         return;
       case "target-epoch":
-        this.#targetEpoch = change.value?.epoch ?? 0;
+        this.#targetEpoch = change.value?.epoch ?? FIRST_EPOCH;
         this.#targetTimestampMs = Math.max(0, change.value?.timestampMs ?? 0);
         return;
       case "target":
@@ -252,7 +252,7 @@ export class ConsumerGroup {
         clientHost: subscription.clientHost,
         topics: subscription.topics,
         pattern: subscription.pattern,
-        assigned: partitionsOf(progress.assigned),
+        assigned: partitionsOf(unionOf(progress.assigned, progress.pendingRevocation)),
         target: this.getTarget(memberId),
         isClassic: subscription.classic !== undefined,
       })),

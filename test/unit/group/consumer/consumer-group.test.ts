@@ -28,6 +28,18 @@ test("the first member is given everything; a second takes its half when the fir
   harness.expectLogSaysTheSame();
 });
 
+test("what a member has yet to give up is described as its own, as in Kafka 4.4", async () => {
+  const harness = new ConsumerHarness();
+  const topicId = harness.addTopic("t", 4);
+  const first = new ConsumerClient(harness, "a", { topics: ["t"] });
+  await first.beat();
+  await new ConsumerClient(harness, "b", { topics: ["t"] }).beat();
+  await first.beat();
+  expect(harness.group.getMember("a")?.progress.state).toBe("unrevoked-partitions");
+  const [member] = harness.group.describe("uniform").members;
+  expect(member).toMatchObject({ assigned: new Map([[topicId, [0, 1, 2, 3]]]), target: new Map([[topicId, [0, 1]]]) });
+});
+
 test("between two targets lies the assignment interval", async () => {
   const harness = new ConsumerHarness({ "group.consumer.assignment.interval.ms": "1000" });
   harness.addTopic("t", 2);
