@@ -38,6 +38,9 @@ export interface MemberTimers {
   sync?: Timer;
 }
 
+/** Of a group and of its target while no record tells of another: a first member without topics changes neither. */
+const FIRST_EPOCH = 1;
+
 export class ConsumerGroup {
   readonly kind = "consumer";
   readonly groupId: string;

@@ -226,7 +226,8 @@ export function planMember(group: ConsumerGroup, update: MemberUpdate, context: 
   const assignor = preferredAssignor(group.assignorCounts()) ?? context.defaultAssignor;
   const assignorCounts = changedCounts(group.assignorCounts(), assignorsOf(base?.subscription), assignorsOf(subscription));
   const nextAssignor = preferredAssignor(assignorCounts) ?? context.defaultAssignor;
-  const isBumped = group.epoch === 0 || hasSubscriptionChanged || patterns.haveTopicsChanged || assignor !== nextAssignor;
+  const isPatternKnown = subscription.pattern === "" || group.patterns().has(subscription.pattern);
+  const isBumped = hasTopicsChanged || (hasPatternChanged && isPatternKnown) || patterns.haveTopicsChanged || assignor !== nextAssignor;
   let { epoch } = group;
   if (isBumped || group.isMetadataStale) {
     const topicCounts = changedCounts(group.topicCounts(), base?.subscription.topics ?? [], subscription.topics);

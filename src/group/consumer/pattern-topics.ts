@@ -22,7 +22,7 @@ export interface PatternUpdate {
   readonly changes: readonly GroupChange[];
   /** What each pattern that is followed matches, after the changes. */
   readonly resolved: ReadonlyMap<string, ResolvedPattern>;
-  /** A pattern is new, or matches other topics than before. */
+  /** A pattern matches other topics than before; a new one: any at all. */
   readonly haveTopicsChanged: boolean;
 }
 
@@ -50,7 +50,7 @@ export function updatePatterns(
     const value = { topics, version: BigInt(context.topicsVersion), timestampMs: context.nowMs };
     resolved.set(pattern, value);
     changes.push({ kind: "pattern", pattern, value });
-    if (before === undefined || !isSameList(before.topics, topics)) haveTopicsChanged = true;
+    if (!isSameList(before?.topics ?? [], topics)) haveTopicsChanged = true;
   }
   return { changes, resolved, haveTopicsChanged };
 }

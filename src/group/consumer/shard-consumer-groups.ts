@@ -143,9 +143,9 @@ export class ConsumerGroups {
 
   async #leave(request: ConsumerHeartbeat): Promise<HeartbeatAnswer | Refusal> {
     const { groupId, memberId, memberEpoch } = request;
-    const found = this.#findGroup(groupId, false);
-    if (isRefusal(found)) return found;
-    const { group } = found;
+    const group = this.#options.groups.get(groupId);
+    if (group === undefined) return refuse("group-not-found", `Group ${groupId} not found.`);
+    if (group.kind !== "consumer") return refuse("group-not-found", `Group ${groupId} is not a consumer group.`);
     const leaving = findLeaving(group, request);
     if (isRefusal(leaving)) return leaving;
     const { member, isTemporary } = leaving;

@@ -16,15 +16,25 @@ test("the first member is given everything; a second takes its half when the fir
   const harness = new ConsumerHarness();
   const topicId = harness.addTopic("t", 4);
   const first = new ConsumerClient(harness, "a", { topics: ["t"] });
-  expect(await first.beat()).toMatchObject({ memberEpoch: 1, heartbeatIntervalMs: 5000, assignment: new Map([[topicId, [0, 1, 2, 3]]]) });
+  expect(await first.beat()).toMatchObject({ memberEpoch: 2, heartbeatIntervalMs: 5000, assignment: new Map([[topicId, [0, 1, 2, 3]]]) });
   const second = new ConsumerClient(harness, "b", { topics: ["t"] });
-  expect(await second.beat()).toMatchObject({ memberEpoch: 2, assignment: new Map() });
+  expect(await second.beat()).toMatchObject({ memberEpoch: 3, assignment: new Map() });
   expect(harness.group.state).toBe("Reconciling");
-  expect(await first.beat()).toMatchObject({ memberEpoch: 1, assignment: new Map([[topicId, [0, 1]]]) });
-  expect(await second.beat()).toMatchObject({ memberEpoch: 2, assignment: undefined });
-  expect(await first.beat()).toMatchObject({ memberEpoch: 2 });
+  expect(await first.beat()).toMatchObject({ memberEpoch: 2, assignment: new Map([[topicId, [0, 1]]]) });
+  expect(await second.beat()).toMatchObject({ memberEpoch: 3, assignment: undefined });
+  expect(await first.beat()).toMatchObject({ memberEpoch: 3 });
   expect(await second.beat()).toMatchObject({ assignment: new Map([[topicId, [2, 3]]]) });
   expect(harness.group.state).toBe("Stable");
+  harness.expectLogSaysTheSame();
+});
+
+test("a first member without topics, or with a pattern that matches none, changes nothing: the group and its target are at epoch 1", async () => {
+  const harness = new ConsumerHarness();
+  harness.addTopic("t", 4);
+  expect(await new ConsumerClient(harness, "a", { topics: [] }).beat()).toMatchObject({ memberEpoch: 1, assignment: new Map() });
+  expect(await new ConsumerClient(harness, "b", { topics: [], pattern: "x.*" }).beat()).toMatchObject({ memberEpoch: 1 });
+  expect(harness.group.state).toBe("Stable");
+  expect(await new ConsumerClient(harness, "c", { topics: ["t"] }).beat()).toMatchObject({ memberEpoch: 2 });
   harness.expectLogSaysTheSame();
 });
 
@@ -46,7 +56,7 @@ test("between two targets lies the assignment interval", async () => {
   const first = new ConsumerClient(harness, "a", { topics: ["t"] });
   const second = new ConsumerClient(harness, "b", { topics: ["t"] });
   await first.beat();
-  expect(await second.beat()).toMatchObject({ memberEpoch: 1, assignment: new Map() });
+  expect(await second.beat()).toMatchObject({ memberEpoch: 2, assignment: new Map() });
   expect(harness.group.state).toBe("Assigning");
   await harness.host.clock.advance(1000);
   await settle([first, second]);
@@ -60,10 +70,10 @@ test("a member that does not give its partitions up in time is fenced, and one t
   const second = new ConsumerClient(harness, "b", { topics: ["t"] });
   await first.beat();
   await second.beat();
-  await harness.send({ memberId: "a", memberEpoch: 1 });
+  await harness.send({ memberId: "a", memberEpoch: 2 });
   expect(harness.group.getMember("a")?.progress.state).toBe("unrevoked-partitions");
   await harness.host.clock.advance(REBALANCE_MS - 1);
-  await harness.send({ memberId: "a", memberEpoch: 1 });
+  await harness.send({ memberId: "a", memberEpoch: 2 });
   await second.beat();
   await harness.host.clock.advance(2);
   expect(harness.group.getMember("a")).toBeUndefined();
@@ -78,16 +88,16 @@ test("epochs: another than the member's is fenced, the one before is taken when 
   harness.addTopic("t", 2);
   const first = new ConsumerClient(harness, "a", { topics: ["t"] });
   await first.beat();
-  expect(await harness.send({ memberId: "a", memberEpoch: 7 })).toMatchObject({ error: "fenced-member-epoch" });
-  expect(await harness.send({ memberId: "x", memberEpoch: 1 })).toMatchObject({ error: "unknown-member" });
-  expect(await harness.send({ groupId: "none", memberId: "x", memberEpoch: 1 })).toMatchObject({ error: "group-not-found" });
+  expect(await harness.send({ memberId: "a", memberEpoch: 8 })).toMatchObject({ error: "fenced-member-epoch" });
+  expect(await harness.send({ memberId: "x", memberEpoch: 2 })).toMatchObject({ error: "unknown-member" });
+  expect(await harness.send({ groupId: "none", memberId: "x", memberEpoch: 2 })).toMatchObject({ error: "group-not-found" });
   const second = new ConsumerClient(harness, "b", { topics: ["t"] });
   await second.beat();
   await first.beat();
   await first.beat(true);
-  expect(harness.group.getMember("a")?.progress.epoch).toBe(2);
-  expect(await first.beat()).toMatchObject({ memberEpoch: 2 });
-  expect(await harness.send({ memberId: "a", memberEpoch: 1 })).toMatchObject({ error: "fenced-member-epoch" });
+  expect(harness.group.getMember("a")?.progress.epoch).toBe(3);
+  expect(await first.beat()).toMatchObject({ memberEpoch: 3 });
+  expect(await harness.send({ memberId: "a", memberEpoch: 2 })).toMatchObject({ error: "fenced-member-epoch" });
 });
 
 test("static members: the instance id is its owner's until that leaves, and comes back to what it had", async () => {
@@ -161,17 +171,17 @@ test("commits: under the member's epoch, or an older one for what it has had sin
   await settle([first, second]);
   const of = (memberId: string, generation: number) => ({ memberId, groupInstanceId: undefined, generation });
   const kind = { isTransactional: false, isNewClient: true };
-  expect(findCommitError(harness.group, of("a", 2), kind)).toBeUndefined();
-  expect(findCommitError(harness.group, of("a", 3), kind)).toBe("stale-member-epoch");
-  expect(findCommitError(harness.group, of("a", 2), { ...kind, isNewClient: false })).toBe("unsupported-version");
+  expect(findCommitError(harness.group, of("a", 3), kind)).toBeUndefined();
+  expect(findCommitError(harness.group, of("a", 4), kind)).toBe("stale-member-epoch");
+  expect(findCommitError(harness.group, of("a", 3), { ...kind, isNewClient: false })).toBe("unsupported-version");
   expect(findCommitError(harness.group, of("", -1), kind)).toBe("unknown-member");
   expect(findCommitError(harness.group, of("", -1), { ...kind, isTransactional: true })).toBeUndefined();
   const [kept = -1] = first.owned.get(topicId) ?? [];
-  expect(findStaleOffset(harness.group, of("a", 1), topicId, kept)).toBeUndefined();
-  expect(findStaleOffset(harness.group, of("a", 1), topicId, 1 - kept)).toBe("stale-member-epoch");
-  expect(findStaleOffset(harness.group, of("b", 1), topicId, 1 - kept)).toBe("stale-member-epoch");
-  expect(findFetchError(harness.group, { memberId: "a", memberEpoch: 1 })).toBe("stale-member-epoch");
-  expect(findFetchError(harness.group, { memberId: "z", memberEpoch: 1 })).toBe("unknown-member");
+  expect(findStaleOffset(harness.group, of("a", 2), topicId, kept)).toBeUndefined();
+  expect(findStaleOffset(harness.group, of("a", 2), topicId, 1 - kept)).toBe("stale-member-epoch");
+  expect(findStaleOffset(harness.group, of("b", 2), topicId, 1 - kept)).toBe("stale-member-epoch");
+  expect(findFetchError(harness.group, { memberId: "a", memberEpoch: 2 })).toBe("stale-member-epoch");
+  expect(findFetchError(harness.group, { memberId: "z", memberEpoch: 2 })).toBe("unknown-member");
 });
 
 test("a full group takes no more members", async () => {
