@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { ApiHandler } from "../src/api/handler.ts";
 import { createApiHandlers } from "../src/api/registry.ts";
 import type { ApiServices } from "../src/api/services.ts";
+import { TOPIC_MEANINGS } from "../src/config/topic-meanings.ts";
 import { apiRanges } from "../src/protocol/api-ranges.ts";
 
 export const compatibilityPath = join(import.meta.dir, "../docs/compatibility.md");
@@ -75,6 +76,23 @@ function servedTable(handlers: readonly ApiHandler[]): string {
   ].join("\n");
 }
 
+/** Topic configurations that do nothing here, by the reason. */
+function meaninglessSettings(): string {
+  const silent = Object.entries(TOPIC_MEANINGS).filter(([, { acts }]) => !acts);
+  const byNote = Map.groupBy(silent, ([, { note }]) => note);
+  const lines = [...byNote].map(([note, settings]) => `| ${settings.map(([key]) => `\`${key}\``).join(", ")} | ${note} |`);
+  return [
+    "## Topic configurations without meaning here",
+    "",
+    "They are accepted, checked and described as in Kafka, and do nothing. What the others do is in [configuration.md](configuration.md).",
+    "",
+    "| Keys | Why |",
+    "|---|---|",
+    ...lines,
+    "",
+  ].join("\n");
+}
+
 /** Services that answer everything with themselves: enough to make the handlers and ask them for their versions, never to serve. */
 function inertServices(): ApiServices {
   const inert: object = new Proxy(() => undefined, { get: () => inert, apply: () => inert });
@@ -83,7 +101,7 @@ function inertServices(): ApiServices {
 
 export function renderCompatibility(): string {
   const handlers = createApiHandlers(inertServices());
-  return `${introduction}\n${servedTable(handlers)}\n${evidence}`;
+  return `${introduction}\n${servedTable(handlers)}\n${evidence}\n${meaninglessSettings()}`;
 }
 
 if (import.meta.main) writeFileSync(compatibilityPath, renderCompatibility());
