@@ -81,7 +81,7 @@ export class ApiVersionsHandler implements SerialHandler<ApiVersionsRequest, Api
       if (min > 0 || apiVersion >= 4) response.supportedFeatures.push(newSupportedFeatureKey({ name, minVersion: min, maxVersion: max }));
     }
     for (const [name, level] of image.getFinalizedFeatures()) {
-      if (!SUPPORTED_FEATURES.some((feature) => feature.name === name)) continue;
+      if (level === 0 || !SUPPORTED_FEATURES.some((feature) => feature.name === name)) continue;
       response.finalizedFeatures.push(newFinalizedFeatureKey({ name, minVersionLevel: level, maxVersionLevel: level }));
     }
     return response;

@@ -29,6 +29,7 @@ import { CreatePartitionsHandler } from "./37-create-partitions.ts";
 import { DeleteGroupsHandler } from "./42-delete-groups.ts";
 import { IncrementalAlterConfigsHandler } from "./44-incremental-alter-configs.ts";
 import { OffsetDeleteHandler } from "./47-offset-delete.ts";
+import { UpdateFeaturesHandler } from "./57-update-features.ts";
 import { DescribeClusterHandler } from "./60-describe-cluster.ts";
 import { DescribeProducersHandler } from "./61-describe-producers.ts";
 import { DescribeTransactionsHandler } from "./65-describe-transactions.ts";
@@ -71,6 +72,7 @@ export function createApiHandlers(services: ApiServices): readonly ApiHandler[] 
     new DeleteGroupsHandler(services),
     new IncrementalAlterConfigsHandler(services),
     new OffsetDeleteHandler(services),
+    new UpdateFeaturesHandler(services),
     new DescribeClusterHandler(services),
     new DescribeProducersHandler(services),
     new DescribeTransactionsHandler(services),

@@ -192,6 +192,13 @@ Examples:
   weir config set broker all log.retention.ms=86400000
   weir config set group billing consumer.session.timeout.ms=50000`;
 
+const FEATURE_EXAMPLES = `
+Examples:
+  weir features describe
+  weir features upgrade --latest                   what this version brings, once no broker is older
+  weir features upgrade group.version=1 --dry-run  would it be allowed?
+  weir features downgrade group.version=0          no more members of the consumer protocol`;
+
 function addGroupVerbs(program: Command, finish: Finish): void {
   const run = makeRunner(finish);
   const group = program.command("group").description("list, describe, delete consumer groups").addHelpText("after", GROUP_EXAMPLES);
@@ -236,6 +243,46 @@ function addConfigVerbs(program: Command, finish: Finish): void {
   );
 }
 
+interface LevelFlags extends BrokerFlags {
+  readonly dryRun: boolean;
+}
+
+function addFeatureVerbs(program: Command, finish: Finish): void {
+  const run = makeRunner(finish);
+  const features = program.command("features").description("feature levels of the cluster").addHelpText("after", FEATURE_EXAMPLES);
+  withBrokerOptions(features.command("describe").description("levels in force, and what the broker supports")).action(
+    (flags: BrokerFlags) => run(flags, async (session) => (await import("./features-command.ts")).describeFeatures(session)),
+  );
+  withBrokerOptions(
+    features.command("upgrade [levels...]").description("FEATURE=LEVEL each, all or none; in force at once, without a restart"),
+  )
+    .option("--latest", "every feature, to the highest level that the broker supports", false)
+    .option("--dry-run", "ask whether it is allowed, and change nothing", false)
+    .action((levels: readonly string[], flags: LevelFlags & { readonly latest: boolean }) => {
+      if (levels.length > 0 === flags.latest) throw noLevels("name FEATURE=LEVEL, or --latest, not both");
+      return run(flags, async (session) =>
+        (await import("./features-command.ts")).changeFeatures(session, flags.latest ? "latest" : levels, {
+          kind: "upgrade",
+          isDryRun: flags.dryRun,
+        }),
+      );
+    });
+  withBrokerOptions(features.command("downgrade <levels...>").description("FEATURE=LEVEL each, all or none; level 0: not in force"))
+    .option("--unsafe", "also where what is stored may be lost (metadata.version refuses even so)", false)
+    .option("--dry-run", "ask whether it is allowed, and change nothing", false)
+    .action((levels: readonly string[], flags: LevelFlags & { readonly unsafe: boolean }) =>
+      run(flags, async (session) =>
+        (await import("./features-command.ts")).changeFeatures(session, levels, {
+          kind: flags.unsafe ? "unsafe downgrade" : "downgrade",
+          isDryRun: flags.dryRun,
+        }),
+      ),
+    );
+}
+
+const noLevels = (remedy: string): Trouble =>
+  new Trouble({ code: "usage", message: "no levels to upgrade to", remedy, retryable: false, exitCode: 2 });
+
 function addClusterVerbs(program: Command, finish: Finish): void {
   const run = makeRunner(finish);
   withBrokerOptions(program.command("cluster").description("id, brokers, controller, features")).action((flags: BrokerFlags) =>
@@ -250,5 +297,6 @@ export function addBrokerVerbs(program: Command, finish: Finish): void {
   addConsumeVerb(program, finish);
   addGroupVerbs(program, finish);
   addConfigVerbs(program, finish);
+  addFeatureVerbs(program, finish);
   addClusterVerbs(program, finish);
 }

@@ -13,7 +13,7 @@ export async function describeCluster({ client, output, print }: BrokerSession):
   });
   const features = versions.supportedFeatures.map(({ name, minVersion, maxVersion }) => ({
     name,
-    finalized: versions.finalizedFeatures.find((each) => each.name === name)?.maxVersionLevel ?? null,
+    finalized: versions.finalizedFeatures.find((each) => each.name === name)?.maxVersionLevel ?? 0,
     minVersion,
     maxVersion,
   }));

@@ -10,6 +10,8 @@ import type {
   ClusterMetadata,
   ConfigChange,
   ConfigOutcome,
+  FeatureOutcome,
+  FeatureUpdate,
   LogStart,
   NewTopic,
   TopicOutcome,
@@ -137,6 +139,12 @@ export class BrokerMetadata implements ClusterMetadata, ObjectCommitPort {
       return outcome.outcome;
     });
     return this.#withDeadline(Promise.all(work), deadlineMs);
+  }
+
+  async updateFeatures(updates: readonly FeatureUpdate[], deadlineMs: number): Promise<FeatureOutcome> {
+    const outcome = await this.#withDeadline(this.#change({ kind: "update-features", updates }), deadlineMs);
+    assert(outcome.kind === "config" && outcome.outcome !== "unknown-topic", `feature levels answered with ${outcome.kind}`);
+    return outcome.outcome;
   }
 
   async advanceLogStarts(starts: readonly LogStart[], deadlineMs: number): Promise<readonly boolean[]> {

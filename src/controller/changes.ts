@@ -11,10 +11,10 @@
  * | 3    | ranges       | count varint, then a flag each: accepted                |
  * | 4    | producer-ids | firstId, count varints                                  |
  * | 5    | refused      | code string, message string                             |
- * | 6    | config       | kind of ConfigOutcome u8 (order below)                  |
+ * | 6    | config       | kind of ConfigOutcome u8 (order below); features too    |
  */
 import { ByteReader, ByteWriter, DamagedBytes } from "../metadata/byte-codec.ts";
-import type { ConfigChange, ConfigOutcome, LogStart, NewTopic, TopicOutcome } from "../metadata/cluster-metadata.ts";
+import type { ConfigChange, ConfigOutcome, FeatureUpdate, LogStart, NewTopic, TopicOutcome } from "../metadata/cluster-metadata.ts";
 import type { Listener, StoredWalPosition } from "../metadata/records.ts";
 import type { CommitRange } from "../storage/ports.ts";
 
@@ -43,6 +43,7 @@ export type Change =
   | { readonly kind: "remove-objects"; readonly objectKeys: readonly string[] }
   | { readonly kind: "advance-log-starts"; readonly starts: readonly LogStart[] }
   | { readonly kind: "alter-configs"; readonly change: ConfigChange }
+  | { readonly kind: "update-features"; readonly updates: readonly FeatureUpdate[] }
   | { readonly kind: "take-producer-ids"; readonly count: number }
   | { readonly kind: "open-wal"; readonly walId: string; readonly walEpoch: number; readonly sealedLsn: number };
 
@@ -53,6 +54,7 @@ export type ChangeOutcome =
   | { readonly kind: "topic"; readonly outcome: TopicOutcomeKind; readonly message: string }
   | { readonly kind: "ranges"; readonly accepted: readonly boolean[] }
   | { readonly kind: "producer-ids"; readonly firstId: number; readonly count: number }
+  /** Of configurations and of feature levels: both are changed from what was seen. */
   | { readonly kind: "config"; readonly outcome: ConfigOutcome }
   /** The change contradicts the log; nothing was changed. A bug or a stale asker. */
   | { readonly kind: "refused"; readonly code: string; readonly message: string };
@@ -97,6 +99,8 @@ export function estimateBytes(change: Change): number {
       return 64 + 80 * change.starts.length;
     case "alter-configs":
       return change.change.sets.reduce((sum, { name, value }) => sum + 96 + 3 * (name.length + (value?.length ?? 0)), 192);
+    case "update-features":
+      return change.updates.reduce((sum, { name }) => sum + 16 + 3 * name.length, 64);
     case "write-off-object":
       return 128 + change.objectKey.length;
     default:

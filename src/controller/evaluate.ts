@@ -3,7 +3,7 @@
  * records. Nothing here awaits, so a batch is one consistent decision.
  */
 
-import type { ConfigChange, ConfigOutcome, LogStart } from "../metadata/cluster-metadata.ts";
+import type { ConfigChange, ConfigOutcome, FeatureOutcome, FeatureUpdate, LogStart } from "../metadata/cluster-metadata.ts";
 import type { BrokerState } from "../metadata/entities.ts";
 import type { ImageDraft } from "../metadata/image-draft.ts";
 import type { CommittedRangeRecord, MetadataRecord, Placement } from "../metadata/records.ts";
@@ -53,6 +53,8 @@ export class Evaluation {
         return { kind: "ranges", accepted: change.starts.map((start) => this.#advanceLogStart(start, asker)) };
       case "alter-configs":
         return { kind: "config", outcome: this.#alterConfigs(change.change) };
+      case "update-features":
+        return { kind: "config", outcome: this.#updateFeatures(change.updates) };
       case "take-producer-ids": {
         const firstId = this.draft.counters.nextProducerId;
         this.add({ type: "producer-id-block", firstId, count: change.count, nodeId: asker.nodeId });
@@ -156,6 +158,14 @@ export class Evaluation {
       if (value === expected) continue;
       if (isTopic) this.add({ type: "topic-config", topicId: resource.topicId, name, value });
       else this.add({ type: "config", resourceType: resource.type, resourceName: resource.name, name, value });
+    }
+    return "done";
+  }
+
+  #updateFeatures(updates: readonly FeatureUpdate[]): FeatureOutcome {
+    if (updates.some(({ name, expected }) => (this.draft.getFeature(name) ?? 0) !== expected)) return "conflict";
+    for (const { name, level } of updates) {
+      if (level !== (this.draft.getFeature(name) ?? 0)) this.add({ type: "feature-level", name, level });
     }
     return "done";
   }

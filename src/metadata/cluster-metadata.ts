@@ -44,6 +44,7 @@ export interface ImageView {
   getPartition(topicId: string, partition: number): PartitionView | undefined;
   topics(): Iterable<TopicView>;
   brokers(): readonly BrokerView[];
+  /** By name; a feature that is not named is at level 0, and one may be named with 0. */
   getFinalizedFeatures(): ReadonlyMap<string, number>;
   /**
    * Settings of a resource that is no topic, by its ConfigResource.Type: brokers (4; "" is the cluster-wide default), client metrics (16), groups (32). Empty
@@ -80,6 +81,15 @@ export interface ConfigChange {
 
 export type ConfigOutcome = "done" | "unknown-topic" | "conflict";
 
+/** The finalised level of a feature, as it was seen (0: none) and as it is to be. */
+export interface FeatureUpdate {
+  readonly name: string;
+  readonly expected: number;
+  readonly level: number;
+}
+
+export type FeatureOutcome = "done" | "conflict";
+
 /** The log of a partition is to begin at `offset`; asked by its owner. */
 export interface LogStart {
   readonly topicId: string;
@@ -100,6 +110,8 @@ export interface ClusterMetadata {
   deleteTopics(topicIds: readonly string[], deadlineMs: number): Promise<readonly TopicOutcome[]>;
   createPartitions(changes: readonly { topicId: string; totalCount: number }[], deadlineMs: number): Promise<readonly TopicOutcome[]>;
   alterConfigs(changes: readonly ConfigChange[], deadlineMs: number): Promise<readonly ConfigOutcome[]>;
+  /** All or none: "conflict", and nothing is changed, when a level is not the expected one any more. */
+  updateFeatures(updates: readonly FeatureUpdate[], deadlineMs: number): Promise<FeatureOutcome>;
   /** Per item: false when the partition is gone or owned under another term. A start below the present one changes nothing and is true. */
   advanceLogStarts(starts: readonly LogStart[], deadlineMs: number): Promise<readonly boolean[]>;
   /** A fresh producer id, never given twice; ids come from blocks recorded in the log. */

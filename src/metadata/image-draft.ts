@@ -91,6 +91,11 @@ export class ImageDraft {
     return this.#wals.get(walId);
   }
 
+  /** The finalised level, as the log has it. */
+  getFeature(name: string): number | undefined {
+    return this.#features.get(name);
+  }
+
   getConfigs(resourceType: number, resourceName: string): ReadonlyMap<string, string> | undefined {
     return this.#configs.get(resourceKey(resourceType, resourceName))?.configs;
   }

@@ -8,6 +8,8 @@ export const EVENTS = {
   "config.warning": "A known setting that has no meaning here was set.",
   "config.altered": "Settings of a topic, a broker or a group were changed at run time.",
   "config.alter-failed": "Settings could not be changed: the metadata log was not to be reached in time.",
+  "feature.updated": "The finalised level of a feature was raised or lowered by a client.",
+  "feature.update-failed": "Feature levels could not be changed: the metadata log was not to be reached in time.",
   "server.accept-paused": "No descriptors (or connections, by max.connections) are left: new connections wait in the backlog.",
   "server.accept-resumed": "New connections are accepted again.",
   "connection.closed-by-broker": "A connection was closed because of what its client did; the reason names client, API and version.",

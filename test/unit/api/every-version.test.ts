@@ -76,6 +76,7 @@ import {
   newTxnOffsetCommitRequestPartition,
   newTxnOffsetCommitRequestTopic,
 } from "../../../src/protocol/messages/txn-offset-commit.ts";
+import { newFeatureUpdateKey, newUpdateFeaturesRequest } from "../../../src/protocol/messages/update-features.ts";
 import {
   newWritableTxnMarker,
   newWritableTxnMarkerTopic,
@@ -260,6 +261,16 @@ const REQUESTS: ReadonlyMap<number, Make> = new Map<number, Make>([
       newOffsetDeleteRequest({
         groupId: "g",
         topics: [newOffsetDeleteRequestTopic({ name, partitions: [newOffsetDeleteRequestPartition({})] })],
+      }),
+  ],
+  [
+    57,
+    (version) =>
+      newUpdateFeaturesRequest({
+        featureUpdates: [
+          newFeatureUpdateKey({ feature: "group.version", maxVersionLevel: 1 }),
+          ...(version === 1 ? [newFeatureUpdateKey({ feature: "nosuch.version", maxVersionLevel: 1 })] : []),
+        ],
       }),
   ],
   [60, () => newDescribeClusterRequest({ includeClusterAuthorizedOperations: true })],

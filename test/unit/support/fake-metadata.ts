@@ -4,6 +4,8 @@ import type {
   ClusterMetadata,
   ConfigChange,
   ConfigOutcome,
+  FeatureOutcome,
+  FeatureUpdate,
   ImageView,
   LogStart,
   NewTopic,
@@ -147,6 +149,14 @@ export class FakeMetadata implements ClusterMetadata {
     else this.configs.set(key, configs);
     this.notify(topic?.topicId ?? "");
     return "done";
+  }
+
+  updateFeatures(updates: readonly FeatureUpdate[]): Promise<FeatureOutcome> {
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    if (updates.some(({ name, expected }) => (this.features.get(name) ?? 0) !== expected)) return Promise.resolve("conflict");
+    for (const { name, level } of updates) this.features.set(name, level);
+    this.notify("");
+    return Promise.resolve("done");
   }
 
   advanceLogStarts(starts: readonly LogStart[]): Promise<readonly boolean[]> {
