@@ -300,10 +300,15 @@ const UNKNOWN_SUBSCRIPTION: MemberSubscription = {
   classic: undefined,
 };
 
-/** What most members ask for; undefined when nobody asks. */
+/** What most members ask for; undefined when nobody asks. Of two that as many ask for it is "uniform", which lies first in Kafka's table. */
 export function preferredAssignor(counts: ReadonlyMap<string, number>): string | undefined {
   let preferred: string | undefined;
-  for (const [name, count] of counts) if (preferred === undefined || count > (counts.get(preferred) ?? 0)) preferred = name;
+  let most = 0;
+  for (const [name, count] of counts) {
+    if (count < most || (count === most && name !== "uniform")) continue;
+    preferred = name;
+    most = count;
+  }
   return preferred;
 }
 

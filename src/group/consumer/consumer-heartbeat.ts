@@ -124,7 +124,7 @@ function findStatic(group: ConsumerGroup, request: ConsumerHeartbeat, instanceId
     if (known.memberId !== memberId) return refuseFenced(memberId, instanceId, known.memberId);
     return findEpochError(known, request) ?? { before: known, replaced: undefined };
   }
-  if (known === undefined || (known.memberId === memberId && !hasLeft(known))) return { before: known, replaced: undefined };
+  if (known === undefined) return { before: group.getMember(memberId), replaced: undefined };
   if (known.subscription.classic === undefined && !hasLeft(known)) {
     return refuse(
       "unreleased-instance",
@@ -428,6 +428,9 @@ export function planRemoval(group: ConsumerGroup, members: readonly ConsumerMemb
     changes.push({ kind: "pattern", pattern, value: undefined });
   }
   const metadataHash = hashOf(topicCounts.keys(), resolved, context);
-  changes.push({ kind: "group-epoch", value: { epoch: group.epoch + 1, metadataHash } });
+  const epoch = group.epoch + 1;
+  changes.push({ kind: "group-epoch", value: { epoch, metadataHash } });
+  // Nobody is left to make the target.
+  if (members.length === group.size) changes.push({ kind: "target-epoch", value: { epoch, timestampMs: 0 } });
   return changes;
 }

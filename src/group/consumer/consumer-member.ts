@@ -36,7 +36,7 @@ export function reconcile({ progress }: ConsumerMember, target: ReconciliationTa
       if (stillOwns(progress.pendingRevocation, target)) {
         return target.hasSubscriptionChanged ? dropUnsubscribed(progress, target) : progress;
       }
-      return takeStep(progress, Math.min(progress.epoch + 1, target.epoch), target);
+      return takeStep(progress, progress.epoch, target);
     case "unreleased-partitions":
       return takeStep(progress, progress.epoch, target);
     case "unknown":
@@ -97,8 +97,8 @@ function dropUnsubscribed(progress: MemberProgress, target: ReconciliationTarget
   for (const [topicId, epochs] of progress.assigned) (target.isSubscribed(topicId) ? kept : removed).set(topicId, epochs);
   if (removed.size === 0) return progress;
   const pendingRevocation = unionOf(progress.pendingRevocation, removed);
-  if (!stillOwns(pendingRevocation, target)) return { ...progress, assigned: kept };
-  return { ...progress, state: "unrevoked-partitions", assigned: kept, pendingRevocation };
+  if (!stillOwns(pendingRevocation, target)) return { ...progress, previousEpoch: progress.epoch, assigned: kept };
+  return { ...progress, previousEpoch: progress.epoch, state: "unrevoked-partitions", assigned: kept, pendingRevocation };
 }
 
 function advance(

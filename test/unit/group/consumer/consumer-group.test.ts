@@ -1,5 +1,6 @@
 /** Groups of the consumer protocol (KIP-848) as their members see them. */
 import { expect, test } from "bun:test";
+import { preferredAssignor } from "../../../../src/group/consumer/consumer-group.ts";
 import { isRefusal } from "../../../../src/group/consumer/consumer-group-types.ts";
 import { countPartitions } from "../../../../src/group/consumer/topic-partitions.ts";
 import { findCommitError, findFetchError, findStaleOffset } from "../../../../src/group/offsets/consumer-offset-checks.ts";
@@ -48,6 +49,14 @@ test("what a member has yet to give up is described as its own, as in Kafka 4.4"
   expect(harness.group.getMember("a")?.progress.state).toBe("unrevoked-partitions");
   const [member] = harness.group.describe("uniform").members;
   expect(member).toMatchObject({ assigned: new Map([[topicId, [0, 1, 2, 3]]]), target: new Map([[topicId, [0, 1]]]) });
+});
+
+test("the assignor that most members ask for; of two that as many ask for, uniform", () => {
+  expect(preferredAssignor(new Map())).toBeUndefined();
+  expect(preferredAssignor(new Map([["range", 1]]))).toBe("range");
+  expect(preferredAssignor(new Map(Object.entries({ range: 2, uniform: 1 })))).toBe("range");
+  expect(preferredAssignor(new Map(Object.entries({ range: 1, uniform: 1 })))).toBe("uniform");
+  expect(preferredAssignor(new Map(Object.entries({ uniform: 1, range: 1 })))).toBe("uniform");
 });
 
 test("between two targets lies the assignment interval", async () => {
@@ -111,6 +120,8 @@ test("static members: the instance id is its owner's until that leaves, and come
   const impostor = new ConsumerClient(harness, "c", { topics: ["t"] }, "i1");
   expect(await impostor.beat()).toMatchObject({ error: "unreleased-instance" });
   expect(await harness.send({ memberId: "c", memberEpoch: 2, instanceId: "i1" })).toMatchObject({ error: "fenced-instance" });
+  const anew = { memberId: "a", memberEpoch: 0, instanceId: "i1", rebalanceTimeoutMs: REBALANCE_MS, topics: ["t"], owned: new Map() };
+  expect(await harness.send(anew)).toMatchObject({ error: "unreleased-instance" });
   expect(await first.leave(-2)).toMatchObject({ memberEpoch: -2 });
   expect(harness.group.size).toBe(2);
   const again = new ConsumerClient(harness, "d", { topics: ["t"] }, "i1");
@@ -121,6 +132,29 @@ test("static members: the instance id is its owner's until that leaves, and come
   expect(await again.leave()).toMatchObject({ memberEpoch: -1 });
   await settle([second]);
   expect(countPartitions(second.owned)).toBe(4);
+});
+
+test("an empty group's target is at its epoch, since nobody is left to make one", async () => {
+  const harness = new ConsumerHarness();
+  harness.addTopic("t", 1);
+  const client = new ConsumerClient(harness, "a", { topics: ["t"] });
+  await client.beat();
+  await client.leave();
+  expect(harness.group.describe("uniform")).toMatchObject({ groupEpoch: 3, assignmentEpoch: 3, state: "Empty" });
+  harness.expectLogSaysTheSame();
+});
+
+test("a member that has given up what it had to, but then has more to give up, stays at its epoch", async () => {
+  const harness = new ConsumerHarness();
+  const topicId = harness.addTopic("t", 3);
+  harness.addTopic("u", 1);
+  await harness.send({ memberId: "a", memberEpoch: 0, rebalanceTimeoutMs: REBALANCE_MS, topics: ["t"], owned: new Map() });
+  await new ConsumerClient(harness, "b", { topics: ["t"] }).beat();
+  expect(await harness.send({ memberId: "a", memberEpoch: 2 })).toMatchObject({ memberEpoch: 2 });
+  expect(harness.group.getMember("a")?.progress.state).toBe("unrevoked-partitions");
+  const owned = new Map([[topicId, [0]]]);
+  expect(await harness.send({ memberId: "a", memberEpoch: 2, topics: ["u"], owned })).toMatchObject({ memberEpoch: 2 });
+  expect(await harness.send({ memberId: "a", memberEpoch: 2, owned: new Map() })).toMatchObject({ memberEpoch: 4 });
 });
 
 test("a pattern follows topics that come; one that is not RE2 is refused", async () => {
