@@ -1,171 +1,148 @@
 /**
- * A group under everything that happens to groups: members join, leave, are killed and restarted one after the other, the broker is killed with -9 and
- * comes back, while records keep coming. In the end the checker says what became of each record.
+ * What happens to groups, each a scenario of its own: members join, leave, are killed and restarted one after the other, go over to the other protocol
+ * and back; the broker is killed with -9 and comes back.
  */
-import { KafkaConnection } from "../support/kafka-connection.ts";
-import { createTopicRaw, listOffset, produceValues } from "../support/raw-client.ts";
-import { TemporaryFolder } from "../support/temporary.ts";
-import { WeirProcess } from "../support/weir-process.ts";
-import { type GroupVerdict, judgeGroup } from "./groups-checker.ts";
-import { type MemberEvent, type MemberKind, MemberProcess } from "./groups-members.ts";
+import type { GroupVerdict } from "./groups-checker.ts";
+import type { MemberKind, MemberProcess } from "./groups-members.ts";
+import { GroupStage, LONG_SESSION_MS } from "./groups-stage.ts";
 
-export const PARTITIONS = 6;
-const TOPIC = "churn";
-const SESSION_MS = 6000;
-/** Where nobody's session is meant to end: longer than a client takes to start on a busy machine. */
-const LONG_SESSION_MS = 120_000;
-const SETTINGS = { "group.initial.rebalance.delay.ms": "500" };
-const DEADLINE_MS = 90_000;
+/** What a scenario shows. */
+export interface ScenarioResult extends GroupVerdict {
+  /** At once, at most. */
+  readonly members: number;
+  readonly rebalances: number;
+}
 
-export class GroupStage implements AsyncDisposable {
-  readonly events: MemberEvent[] = [];
-  readonly members: MemberProcess[] = [];
-  readonly #kind: MemberKind;
-  readonly #folder: TemporaryFolder;
-  readonly #sessionMs: number;
-  weir: WeirProcess;
-  #isProducing = true;
-  readonly #producing: Promise<void>;
-  #names = 0;
-  #endOffsets: readonly number[] = [];
-  readonly #processed = Array.from({ length: PARTITIONS }, () => new Set<number>());
-
-  private constructor(kind: MemberKind, sessionMs: number, folder: TemporaryFolder, weir: WeirProcess) {
-    this.#kind = kind;
-    this.#sessionMs = sessionMs;
-    this.#folder = folder;
-    this.weir = weir;
-    this.#producing = this.#produce();
-  }
-
-  static async open(kind: MemberKind, sessionMs = SESSION_MS): Promise<GroupStage> {
-    await kind.prepare();
-    const folder = new TemporaryFolder("groups");
-    const weir = await WeirProcess.start({ folder: folder.path, settings: SETTINGS });
-    using connection = await KafkaConnection.open(weir.kafkaPort);
-    await createTopicRaw(connection, TOPIC, { partitions: PARTITIONS });
-    return new GroupStage(kind, sessionMs, folder, weir);
-  }
-
-  /** About 500 records a second, until `finish`, over whatever happens to the broker. */
-  async #produce(): Promise<void> {
-    let connection: KafkaConnection | undefined;
-    for (let round = 0; this.#isProducing; round++) {
-      const values = Array.from({ length: 10 }, (_, index) => `${round}-${index}`);
-      const send = async (): Promise<void> => {
-        connection ??= await KafkaConnection.open(this.weir.kafkaPort);
-        await produceValues(connection, TOPIC, round % PARTITIONS, values);
-      };
-      await send().catch(() => {
-        connection = undefined;
-      });
-      await Bun.sleep(20);
-    }
-    connection?.close();
-  }
-
-  start(instanceId = "-"): MemberProcess {
-    const name = `member${++this.#names}`;
-    const args = [this.weir.bootstrap, TOPIC, "g", instanceId, String(this.#sessionMs)];
-    const member = new MemberProcess(this.#kind, name, args, (event) => {
-      this.events.push(event);
-      if (event.kind === "R") this.#processed[event.partition]?.add(event.offset);
-    });
-    this.members.push(member);
-    return member;
-  }
-
-  /** Waits until each of these has processed records from now on, and so has every partition. */
-  async working(members: readonly MemberProcess[], what: string): Promise<void> {
-    const since = this.events.length;
-    await this.until(what, () => {
-      const fresh = this.events.slice(since).filter((event) => event.kind === "R");
-      const isBusy = members.every((member) => fresh.some((event) => event.member === member.name));
-      return isBusy && new Set(fresh.map((event) => event.partition)).size === PARTITIONS;
-    });
-  }
-
-  async until(what: string, isDone: () => boolean | Promise<boolean>): Promise<void> {
-    const deadline = performance.now() + DEADLINE_MS;
-    while (!(await isDone())) {
-      if (performance.now() > deadline) throw new Error(`${what}: not after ${DEADLINE_MS} ms\n${this.describe()}`);
-      await Bun.sleep(50);
-    }
-  }
-
-  describe(): string {
-    const members = this.members.map((m) => `${m.name} ${m.isRunning ? "runs" : "ended"}: ${m.stderr.slice(-600)}`);
-    const progress = this.#processed.map((seen, p) => `${p}: ${seen.size} of ${this.#endOffsets[p] ?? "?"}`);
-    return `processed ${progress.join(", ")}\n${members.join("\n")}\n${this.weir.logTail()}`;
-  }
-
-  async killBroker(): Promise<void> {
-    const { kafkaPort, httpPort } = this.weir;
-    await this.weir.kill();
-    this.weir = await WeirProcess.start({
-      folder: this.#folder.path,
-      kafkaPort,
-      httpPort,
-      settings: SETTINGS,
-    });
-  }
-
-  /** No more records; waits until all are processed, lets everybody leave, and judges. */
-  async finish(): Promise<GroupVerdict> {
-    this.#isProducing = false;
-    await this.#producing;
-    using connection = await KafkaConnection.open(this.weir.kafkaPort);
-    const endOffsets: number[] = [];
-    for (let p = 0; p < PARTITIONS; p++) endOffsets.push(Number((await listOffset(connection, TOPIC, p, -1n)).offset));
-    this.#endOffsets = endOffsets;
-    await this.until("all records processed", () => endOffsets.every((end, p) => (this.#processed[p]?.size ?? 0) >= end));
-    await Promise.all(this.members.filter((member) => member.isRunning).map((member) => member.leave()));
-    return judgeGroup(this.events, endOffsets);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#isProducing = false;
-    await Promise.all(this.members.map((member) => member.kill()));
-    await this.#producing;
-    await this.weir.kill();
-    this.#folder[Symbol.dispose]();
-  }
+async function conclude(stage: GroupStage, problems: readonly string[] = []): Promise<ScenarioResult> {
+  const rebalances = await stage.readRebalances();
+  const verdict = await stage.finish();
+  return { ...verdict, members: stage.mostMembers, rebalances, problems: [...problems, ...verdict.problems] };
 }
 
 /** Joins, leaves, a killed member, a killed broker, a rolling restart. */
-export async function churn(kind: MemberKind): Promise<GroupVerdict> {
-  await using stage = await GroupStage.open(kind);
-  let members = [stage.start(), stage.start()];
+export async function churn(kind: MemberKind): Promise<ScenarioResult> {
+  await kind.prepare();
+  await using stage = await GroupStage.open();
+  let members = [stage.start(kind), stage.start(kind)];
   await stage.working(members, "two members share the partitions");
-  const third = stage.start();
+  const third = stage.start(kind);
   await stage.working([...members, third], "a third joins");
   await members.shift()?.leave();
   await stage.working([...members, third], "the first has left");
   await third.kill();
   await stage.working(members, "a killed member's partitions move");
-  members.push(stage.start());
+  members.push(stage.start(kind));
   await stage.working(members, "another takes its place");
   await stage.killBroker();
   await stage.working(members, "the broker was killed and came back");
   for (const member of members) {
     await member.leave();
-    members = [...members.filter((other) => other !== member), stage.start()];
+    members = [...members.filter((other) => other !== member), stage.start(kind)];
     await stage.working(members, "a rolling restart");
   }
-  return await stage.finish();
+  return await conclude(stage);
 }
 
-/** Static members that restart within their session keep their partitions: no rebalance (KIP-345). */
-export async function restartStatic(
-  kind: MemberKind,
-): Promise<{ readonly verdict: GroupVerdict; readonly rebalances: readonly [number, number] }> {
-  await using stage = await GroupStage.open(kind, LONG_SESSION_MS);
-  const members = [stage.start("one"), stage.start("two")];
-  await stage.working(members, "two static members share the partitions");
-  const before = (await stage.weir.readMetric("weir_group_rebalances_total")) ?? Number.NaN;
-  await members[0]?.kill();
-  const back = stage.start("one");
-  await stage.working([back, members[1] as MemberProcess], "a static member came back");
-  const after = (await stage.weir.readMetric("weir_group_rebalances_total")) ?? Number.NaN;
-  return { verdict: await stage.finish(), rebalances: [before, after] };
+/** Each member leaves in its turn, and another comes. */
+export async function restartRolling(kind: MemberKind, count = 3): Promise<ScenarioResult> {
+  await kind.prepare();
+  await using stage = await GroupStage.open({ sessionMs: LONG_SESSION_MS });
+  const members = Array.from({ length: count }, () => stage.start(kind));
+  await stage.working(members, "the members share the partitions");
+  for (const [index, member] of members.entries()) {
+    await member.leave();
+    members[index] = stage.start(kind);
+    await stage.working(members, `member ${index} of a rolling restart`);
+  }
+  return await conclude(stage);
+}
+
+/**
+ * Static members that restart within their session keep their partitions: no rebalance (KIP-345). A classic one is killed, and whoever has its instance id next
+ * takes its place; one of the consumer protocol must say that it goes for a while (KIP-848).
+ */
+export async function restartStatic(kind: MemberKind, count = 2): Promise<ScenarioResult> {
+  await kind.prepare();
+  await using stage = await GroupStage.open({ sessionMs: LONG_SESSION_MS });
+  const members = Array.from({ length: count }, (_, index) => stage.start(kind, { instanceId: `static${index}` }));
+  await stage.working(members, "the static members share the partitions");
+  const before = await stage.readRebalances();
+  for (const [index, member] of members.entries()) {
+    await (kind.protocol === "classic" ? member.kill() : member.leave());
+    members[index] = stage.start(kind, { instanceId: `static${index}` });
+    await stage.working(members, "a static member came back");
+  }
+  const more = (await stage.readRebalances()) - before;
+  return await conclude(stage, more === 0 ? [] : [`${more} rebalances while static members restarted`]);
+}
+
+/** The broker is killed under them, again and again. */
+export async function killBrokers(kind: MemberKind, kills = 4): Promise<ScenarioResult> {
+  await kind.prepare();
+  await using stage = await GroupStage.open({ sessionMs: LONG_SESSION_MS });
+  const members = Array.from({ length: 3 }, () => stage.start(kind));
+  await stage.working(members, "the members share the partitions");
+  for (let kill = 0; kill < kills; kill++) {
+    await stage.killBroker();
+    await stage.working(members, `kill ${kill}`);
+  }
+  return await conclude(stage);
+}
+
+/** 200 members by few processes, one of which leaves with all of its members and comes back. */
+export async function manyMembers(kind: MemberKind, count = 200, processes = 4): Promise<ScenarioResult> {
+  await kind.prepare();
+  await using stage = await GroupStage.open({ sessionMs: LONG_SESSION_MS, partitions: count });
+  const members = Array.from({ length: processes }, () => stage.start(kind, { members: count / processes }));
+  await stage.working(members, `${count} members have a partition each`);
+  await members.shift()?.leave();
+  await stage.working(members, "a quarter has left");
+  members.push(stage.start(kind, { members: count / processes }));
+  await stage.working(members, "and came back");
+  return await conclude(stage);
+}
+
+/** What a member of a mixed group is before, while and after the group is one of the consumer protocol. */
+export interface MixedMember {
+  readonly before: MemberKind;
+  readonly upgraded: MemberKind;
+  readonly after: MemberKind;
+}
+
+/** Classic members go over to the consumer protocol one by one, and back (KIP-848, online migration). */
+export async function migrate(kinds: readonly MixedMember[]): Promise<ScenarioResult> {
+  for (const { before, upgraded, after } of kinds) for (const kind of [before, upgraded, after]) await kind.prepare();
+  await using stage = await GroupStage.open({ sessionMs: LONG_SESSION_MS });
+  const members = kinds.map(({ before }) => stage.start(before));
+  await stage.working(members, "classic members share the partitions");
+  await mustBeOfType(stage, "classic");
+  await replaceEach(
+    stage,
+    members,
+    kinds.map(({ upgraded }) => upgraded),
+    "consumer",
+  );
+  await replaceEach(
+    stage,
+    members,
+    kinds.map(({ after }) => after),
+    "classic",
+  );
+  return await conclude(stage);
+}
+
+/** The group is of the consumer protocol from the first such member to the last one's leaving. */
+async function replaceEach(stage: GroupStage, members: MemberProcess[], kinds: readonly MemberKind[], type: string): Promise<void> {
+  for (const [index, kind] of kinds.entries()) {
+    await members[index]?.leave();
+    members[index] = stage.start(kind);
+    await stage.working(members, `member ${index} is ${kind.name} now`);
+    const isLast = index === kinds.length - 1;
+    await mustBeOfType(stage, isLast ? type : "consumer");
+  }
+}
+
+async function mustBeOfType(stage: GroupStage, type: string): Promise<void> {
+  const found = await stage.readGroupType();
+  if (found !== type) throw new Error(`the group is ${found}, and should be ${type}`);
 }

@@ -1,5 +1,11 @@
 /** One member of a group, with KafkaJS. Arguments and lines as GroupMember.java. */
 import { Kafka, logLevel } from "kafkajs";
+import { version } from "kafkajs/package.json";
+
+if (process.argv[2] === "version") {
+  console.log(version);
+  process.exit(0);
+}
 
 const [bootstrap = "", topic = "", groupId = "", , sessionMs = "6000"] = process.argv.slice(2);
 const kafka = new Kafka({

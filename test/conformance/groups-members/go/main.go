@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,8 @@ import (
 type arguments struct {
 	bootstrap, topic, group, instance string
 	session                           time.Duration
+	number                            int
+	options                           map[string]string
 }
 
 var output sync.Mutex
@@ -29,27 +32,69 @@ func write(lines *strings.Builder) {
 	os.Stdout.WriteString(lines.String())
 }
 
-func line(lines *strings.Builder, kind string, partition int32, offset int64) {
-	fmt.Fprintf(lines, "%s %d %d %d\n", kind, time.Now().UnixMicro(), partition, offset)
+func (a arguments) line(lines *strings.Builder, kind string, partition int32, offset int64) {
+	fmt.Fprintf(lines, "%s %d %d %d %d\n", kind, time.Now().UnixMicro(), partition, offset, a.number)
 }
 
 func main() {
+	if len(os.Args) == 3 && os.Args[2] == "version" {
+		printVersion(os.Args[1])
+		return
+	}
 	if len(os.Args) < 7 {
-		fmt.Fprintln(os.Stderr, "usage: members franz-go|sarama BOOTSTRAP TOPIC GROUP INSTANCE|- SESSION_MS")
-		os.Exit(2)
+		fail("usage: members franz-go|sarama BOOTSTRAP TOPIC GROUP INSTANCE|- SESSION_MS [KEY=VALUE...]")
 	}
 	sessionMs, err := strconv.Atoi(os.Args[6])
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+		fail(err)
 	}
-	a := arguments{os.Args[2], os.Args[3], os.Args[4], os.Args[5], time.Duration(sessionMs) * time.Millisecond}
+	options := map[string]string{"members": "1", "first": "0"}
+	for _, argument := range os.Args[7:] {
+		key, value, _ := strings.Cut(argument, "=")
+		options[key] = value
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
 	run := map[string]func(context.Context, arguments) error{"franz-go": runFranz, "sarama": runSarama}[os.Args[1]]
-	if err := run(ctx, a); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	var members sync.WaitGroup
+	count, first := number(options["members"]), number(options["first"])
+	for n := first; n < first+count; n++ {
+		a := arguments{os.Args[2], os.Args[3], os.Args[4], os.Args[5], time.Duration(sessionMs) * time.Millisecond, n, options}
+		if options["groups"] != "" {
+			a.group = fmt.Sprintf("%s-%d", a.group, n)
+		}
+		if a.instance != "-" && count > 1 {
+			a.instance = fmt.Sprintf("%s-%d", a.instance, n)
+		}
+		members.Go(func() {
+			if err := run(ctx, a); err != nil {
+				fail(err)
+			}
+		})
+	}
+	members.Wait()
+}
+
+func fail(reason any) {
+	fmt.Fprintln(os.Stderr, reason)
+	os.Exit(1)
+}
+
+func number(text string) int {
+	value, err := strconv.Atoi(text)
+	if err != nil {
+		fail(err)
+	}
+	return value
+}
+
+func printVersion(client string) {
+	module := map[string]string{"franz-go": "github.com/twmb/franz-go", "sarama": "github.com/IBM/sarama"}[client]
+	info, _ := debug.ReadBuildInfo()
+	for _, dependency := range info.Deps {
+		if dependency.Path == module {
+			fmt.Println(strings.TrimPrefix(dependency.Version, "v"))
+		}
 	}
 }
 
@@ -63,6 +108,12 @@ func runFranz(ctx context.Context, a arguments) error {
 	if a.instance != "-" {
 		options = append(options, kgo.InstanceID(a.instance))
 	}
+	if a.options["protocol"] == "consumer" {
+		// Sticky asks for the broker's uniform assignor.
+		options = append(options, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
+	} else if a.options["assignor"] == "range" {
+		options = append(options, kgo.Balancers(kgo.RangeBalancer()))
+	}
 	client, err := kgo.NewClient(options...)
 	if err != nil {
 		return err
@@ -70,7 +121,7 @@ func runFranz(ctx context.Context, a arguments) error {
 	for ctx.Err() == nil {
 		records := client.PollRecords(ctx, 50).Records()
 		if len(records) > 0 {
-			commitFranz(ctx, client, records)
+			commitFranz(a, client, records)
 		}
 		client.AllowRebalance()
 	}
@@ -78,33 +129,33 @@ func runFranz(ctx context.Context, a arguments) error {
 	return nil
 }
 
-func commitFranz(ctx context.Context, client *kgo.Client, records []*kgo.Record) {
+func commitFranz(a arguments, client *kgo.Client, records []*kgo.Record) {
 	var lines strings.Builder
 	next := map[int32]int64{}
 	for _, record := range records {
-		line(&lines, "R", record.Partition, record.Offset)
+		a.line(&lines, "R", record.Partition, record.Offset)
 		next[record.Partition] = record.Offset + 1
 	}
 	write(&lines)
 	time.Sleep(5 * time.Millisecond)
-	if err := client.CommitRecords(ctx, records...); err != nil {
+	if err := client.CommitRecords(context.Background(), records...); err != nil {
 		fmt.Fprintln(os.Stderr, "commit:", err)
 		return
 	}
 	lines.Reset()
 	for partition, offset := range next {
-		line(&lines, "C", partition, offset)
+		a.line(&lines, "C", partition, offset)
 	}
 	write(&lines)
 }
 
 // Sarama does not say whether a commit was taken: it prints no C lines.
-type handler struct{}
+type handler struct{ arguments }
 
 func (handler) Setup(sarama.ConsumerGroupSession) error   { return nil }
 func (handler) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 
-func (handler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+func (handler handler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
 	count := 0
 	for {
 		select {
@@ -113,7 +164,7 @@ func (handler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.Co
 				return nil
 			}
 			var lines strings.Builder
-			line(&lines, "R", message.Partition, message.Offset)
+			handler.line(&lines, "R", message.Partition, message.Offset)
 			write(&lines)
 			session.MarkMessage(message, "")
 			if count++; count%50 == 0 || len(claim.Messages()) == 0 {
@@ -153,7 +204,7 @@ func consumeSarama(ctx context.Context, a arguments, config *sarama.Config) erro
 	}
 	defer group.Close()
 	for ctx.Err() == nil {
-		if err := group.Consume(ctx, []string{a.topic}, handler{}); err != nil {
+		if err := group.Consume(ctx, []string{a.topic}, handler{a}); err != nil {
 			return err
 		}
 	}

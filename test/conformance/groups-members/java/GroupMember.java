@@ -1,5 +1,7 @@
+import java.io.IOException;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -12,60 +14,99 @@ import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
-import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
- * One member of a group, in Java: GroupMember BOOTSTRAP TOPIC GROUP INSTANCE|- SESSION_MS [ASSIGNOR|consumer]; "consumer": by the consumer protocol (KIP-848), whose
- * times are the broker's; a topic that begins with "^" is a pattern. Prints "R MICROS PARTITION OFFSET" for each record it
- * processes and "C MICROS PARTITION OFFSET" for each offset whose commit was acknowledged. SIGTERM makes it leave.
+ * Members of a group, in Java: GroupMember BOOTSTRAP TOPIC GROUP INSTANCE|- SESSION_MS [KEY=VALUE...], or "version".
+ *   protocol=consumer   by the consumer protocol (KIP-848), whose times are the broker's; a topic that begins with "^" is then a pattern
+ *   assignor=CLASS      of the classic protocol
+ *   members=N first=F   N members in this process, with the numbers F, F+1, ...; a static one's instance is INSTANCE-NUMBER
+ *   groups=each         each member has its own group, GROUP-NUMBER
+ * Prints "R MICROS PARTITION OFFSET NUMBER" for each record that a member processes and "C MICROS PARTITION OFFSET NUMBER" for each
+ * offset whose commit was acknowledged. SIGTERM makes all leave.
  */
-public final class GroupMember {
-    public static void main(String[] args) throws Exception {
-        Properties properties = new Properties();
-        properties.put("bootstrap.servers", args[0]);
-        properties.put("group.id", args[2]);
-        if (!args[3].equals("-")) properties.put("group.instance.id", args[3]);
-        boolean byConsumerProtocol = args.length > 5 && args[5].equals("consumer");
-        if (byConsumerProtocol) {
-            properties.put("group.protocol", "consumer");
-        } else {
-            properties.put("session.timeout.ms", args[4]);
-            properties.put("heartbeat.interval.ms", "1000");
-            if (args.length > 5) properties.put("partition.assignment.strategy", args[5]);
-        }
-        properties.put("enable.auto.commit", "false");
-        properties.put("auto.offset.reset", "earliest");
-        properties.put("max.poll.records", "50");
-        properties.put("default.api.timeout.ms", "15000");
-        properties.put("key.deserializer", ByteArrayDeserializer.class.getName());
-        properties.put("value.deserializer", ByteArrayDeserializer.class.getName());
+public final class GroupMember implements Runnable {
+    private static final AtomicBoolean stopping = new AtomicBoolean();
 
-        KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties);
-        AtomicBoolean stopping = new AtomicBoolean();
-        CountDownLatch stopped = new CountDownLatch(1);
+    private final KafkaConsumer<byte[], byte[]> consumer;
+    private final int number;
+    private final CountDownLatch stopped;
+
+    private GroupMember(KafkaConsumer<byte[], byte[]> consumer, int number, CountDownLatch stopped) {
+        this.consumer = consumer;
+        this.number = number;
+        this.stopped = stopped;
+    }
+
+    public static void main(String[] args) throws IOException {
+        if (args[0].equals("version")) {
+            Properties library = new Properties();
+            library.load(KafkaConsumer.class.getResourceAsStream("/kafka/kafka-version.properties"));
+            System.out.println(library.getProperty("version"));
+            return;
+        }
+        Map<String, String> options = new HashMap<>();
+        for (int at = 5; at < args.length; at++) {
+            String[] pair = args[at].split("=", 2);
+            options.put(pair[0], pair[1]);
+        }
+        int count = Integer.parseInt(options.getOrDefault("members", "1"));
+        int first = Integer.parseInt(options.getOrDefault("first", "0"));
+        CountDownLatch stopped = new CountDownLatch(count);
+        List<GroupMember> members = new ArrayList<>();
+        for (int number = first; number < first + count; number++) {
+            KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties(args, options, number, count));
+            boolean isPattern = args[1].startsWith("^") && options.containsKey("protocol");
+            if (isPattern) consumer.subscribe(new SubscriptionPattern(args[1]));
+            else consumer.subscribe(List.of(args[1]));
+            members.add(new GroupMember(consumer, number, stopped));
+        }
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             stopping.set(true);
-            consumer.wakeup();
             try {
                 stopped.await();
             } catch (InterruptedException ignored) {
                 Thread.currentThread().interrupt();
             }
         }));
-        if (byConsumerProtocol && args[1].startsWith("^")) consumer.subscribe(new SubscriptionPattern(args[1]));
-        else consumer.subscribe(List.of(args[1]));
+        members.forEach(member -> new Thread(member).start());
+    }
+
+    private static Properties properties(String[] args, Map<String, String> options, int number, int count) {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", args[0]);
+        properties.put("group.id", options.containsKey("groups") ? args[2] + "-" + number : args[2]);
+        if (!args[3].equals("-")) properties.put("group.instance.id", count == 1 ? args[3] : args[3] + "-" + number);
+        if (options.containsKey("protocol")) {
+            properties.put("group.protocol", options.get("protocol"));
+        } else {
+            properties.put("session.timeout.ms", args[4]);
+            properties.put("heartbeat.interval.ms", "1000");
+            if (options.containsKey("assignor")) properties.put("partition.assignment.strategy", options.get("assignor"));
+        }
+        properties.put("enable.auto.commit", "false");
+        properties.put("auto.offset.reset", "earliest");
+        properties.put("max.poll.records", "50");
+        properties.put("default.api.timeout.ms", "15000");
+        properties.put("enable.metrics.push", "false");
+        properties.put("key.deserializer", ByteArrayDeserializer.class.getName());
+        properties.put("value.deserializer", ByteArrayDeserializer.class.getName());
+        return properties;
+    }
+
+    @Override
+    public void run() {
         try {
-            while (!stopping.get()) consumeOnce(consumer);
-        } catch (WakeupException ignored) {
-            // Told to stop.
+            while (!stopping.get()) consumeOnce();
+        } catch (InterruptedException ignored) {
+            Thread.currentThread().interrupt();
         } finally {
             consumer.close();
             stopped.countDown();
         }
     }
 
-    private static void consumeOnce(KafkaConsumer<byte[], byte[]> consumer) throws InterruptedException {
+    private void consumeOnce() throws InterruptedException {
         ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(200));
         if (records.isEmpty()) return;
         Map<TopicPartition, OffsetAndMetadata> next = new HashMap<>();
@@ -78,8 +119,6 @@ public final class GroupMember {
         Thread.sleep(5);
         try {
             consumer.commitSync(next);
-        } catch (WakeupException stop) {
-            throw stop;
         } catch (KafkaException refused) {
             System.err.println("commit: " + refused);
             return;
@@ -89,9 +128,9 @@ public final class GroupMember {
         print(lines);
     }
 
-    private static String line(char kind, int partition, long offset) {
+    private String line(char kind, int partition, long offset) {
         Instant now = Instant.now();
-        return kind + " " + (now.getEpochSecond() * 1_000_000 + now.getNano() / 1000) + " " + partition + " " + offset + "\n";
+        return kind + " " + (now.getEpochSecond() * 1_000_000 + now.getNano() / 1000) + " " + partition + " " + offset + " " + number + "\n";
     }
 
     private static void print(StringBuilder lines) {
