@@ -27,6 +27,7 @@ const evidence = `## What the tests run against
 |---|---|
 | Java client and perf tools 4.3.1, kcat (librdkafka 2.0), confluent-kafka 2.13, KafkaJS 2.2, franz-go 1.22, Sarama 1.61 | against the executable: every codec that the client has, records made from real text, SHA-256 and offsets compared (\`test/conformance/\`) |
 | Consumer groups: Java client 4.3.1 (range and cooperative), KafkaJS, franz-go, Sarama, confluent-kafka (range and cooperative), kafka-python 2.3 | joins, leaves, killed members, a broker killed with -9, rolling and static restarts: no record skipped, none processed again below a commit (\`test/conformance/groups-clients.test.ts\`) |
+| kafka-features | describes, upgrades, downgrades; answers beside recorded ones of Apache Kafka 4.4 (\`test/conformance/features.test.ts\`) |
 | kafka-consumer-groups and the formatters of \`__consumer_offsets\` | list, describe, reset, delete, read (\`test/conformance/groups-tools.test.ts\`) |
 | Apache Kafka 4.4.0 | the raw-connection tests of \`test/conformance/\` also pass against it (\`CONFORMANCE_PORT\`), but for those that are about Weir alone |
 | S3 servers minio and versitygw | real servers on loopback |
