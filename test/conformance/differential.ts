@@ -7,13 +7,14 @@
  *       [--parallel 8] [--no-shrink] [--ports WEIR,KAFKA]        servers that run already
  *   bun test/conformance/differential.ts --state FILE --summary docs/differences.md        writes what the run of that state has shown
  *   bun test/conformance/differential.ts --seed 17 [--steps 0,4,9] --verbose        one seed, request by request
+ *       [--theme consumers]        every seed has it, instead of one of its own
  *
  * Exit code 0 when nothing diverged and, in a run that is complete, every allowance was needed.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Allowances, allowed, partings, readings } from "./differential/allowed.ts";
-import { generateSequence } from "./differential/generate.ts";
+import { generateSequence, type Theme } from "./differential/generate.ts";
 import type { ServedVersions } from "./differential/model.ts";
 import { missingPeer, Peers, type RunningPeers, readServedVersions, warmUpBoth } from "./differential/peers.ts";
 import { playBoth, runSeed, type SeedResult, shrink, signatureOf } from "./differential/seed-run.ts";
@@ -29,6 +30,8 @@ export interface DifferentialOptions {
   /** The run stops taking up seeds after it. */
   readonly seconds: number;
   readonly statePath: string | undefined;
+  /** Of every seed, instead of its own. */
+  readonly theme?: Theme | undefined;
 }
 
 interface Found {
@@ -86,8 +89,8 @@ export class DifferentialRun {
     const worker = async (): Promise<void> => {
       while (!this.isComplete && performance.now() - started < this.#options.seconds * 1000 && !this.#peers.hasWeirExited) {
         const seed = this.state.nextSeed++;
-        const { requestsPerSeed } = this.#options;
-        const result = await runSeed(this.#peers, seed, requestsPerSeed, this.#served, this.#allowances);
+        const { requestsPerSeed, theme } = this.#options;
+        const result = await runSeed(this.#peers, seed, requestsPerSeed, this.#served, this.#allowances, theme);
         await this.#take(seed, result);
       }
     };
@@ -125,15 +128,15 @@ export class DifferentialRun {
   }
 
   async #shrink(seed: number, signature: string): Promise<void> {
-    const { kept, result } = await shrink(this.#peers, seed, this.#options.requestsPerSeed, this.#served, signature);
+    const { kept, result } = await shrink(this.#peers, seed, this.#options.requestsPerSeed, this.#served, signature, this.#options.theme);
     if (result === undefined) {
       console.log("  not seen again in replays");
       return;
     }
     this.state.found[signature] = { count: this.state.found[signature]?.count ?? 1, seed, steps: kept };
-    const size = this.#options.requestsPerSeed;
+    const { requestsPerSeed: size, theme } = this.#options;
     console.log(
-      `  replay: bun test/conformance/differential.ts --seed ${seed} --requests-per-seed ${size} --steps ${kept.join()} --verbose`,
+      `  replay: bun test/conformance/differential.ts --seed ${seed} --requests-per-seed ${size}${theme === undefined ? "" : ` --theme ${theme}`} --steps ${kept.join()} --verbose`,
     );
   }
 
@@ -205,6 +208,7 @@ async function main(): Promise<number> {
       verbose: { type: "boolean", default: false },
       ports: { type: "string" },
       summary: { type: "string" },
+      theme: { type: "string" },
     },
   });
   if (values.summary !== undefined && values.state !== undefined) {
@@ -215,10 +219,17 @@ async function main(): Promise<number> {
   if (missing !== undefined) throw new Error(missing);
   const peers = values.ports === undefined ? await Peers.start() : await attach(values.ports);
   try {
+    const theme = values.theme as Theme | undefined;
     const { served, onlyKafka } = await readServedVersions(peers);
     const requestsPerSeed = Number(values["requests-per-seed"]);
     if (values.seed !== undefined) {
-      const sequence = generateSequence(Number(values.seed), requestsPerSeed, served, values.ports === undefined ? "" : `r${process.pid}`);
+      const sequence = generateSequence(
+        Number(values.seed),
+        requestsPerSeed,
+        served,
+        values.ports === undefined ? "" : `r${process.pid}`,
+        theme,
+      );
       const chosen = values.steps?.split(",").map(Number);
       const steps = chosen === undefined ? sequence.steps : sequence.steps.filter((_, index) => chosen.includes(index));
       const result = await playBoth(peers, { ...sequence, steps }, served, new Allowances());
@@ -235,6 +246,7 @@ async function main(): Promise<number> {
       shrinks: !values["no-shrink"],
       seconds: Number(values.seconds),
       statePath: values.state,
+      theme,
     });
     process.once("SIGTERM", () => {
       run.save();

@@ -94,6 +94,9 @@ const hashedLists = new RegExp(
     "groups\\[\\]\\.topics\\[\\]",
     "groups\\[\\]\\.topics\\[\\]\\.partitions\\[\\]",
     "results\\[\\]\\.configs\\[\\]",
+    "assignment\\.topicPartitions\\[\\](?:\\.partitions\\[\\])?",
+    "groups\\[\\]\\.members\\[\\]\\.(?:assignment|targetAssignment)\\.topicPartitions\\[\\](?:\\.partitions\\[\\])?",
+    "groups\\[\\]\\.members\\[\\]\\.subscribedTopicNames\\[\\]",
   ].join("|")})order$`,
 );
 

@@ -1,6 +1,16 @@
 /** A seed's sequence: a theme decides which requests are frequent, so that states deep in one area are reached. */
 import { Choice } from "./choice.ts";
 import { alterConfigsSteps, incrementalAlterConfigsSteps } from "./config-steps.ts";
+import { withCoordinators } from "./consumer-model.ts";
+import {
+  consumerBeatSteps,
+  consumerDescribeSteps,
+  consumerJoinSteps,
+  consumerLeaveSteps,
+  consumerRefusedSteps,
+  consumerReturnSteps,
+  consumerRoundSteps,
+} from "./consumer-steps.ts";
 import { fetchSteps, leaderEpochSteps, listOffsetsSteps, readAllSteps, sessionSteps } from "./fetch-steps.ts";
 import {
   deleteGroupsSteps,
@@ -47,7 +57,7 @@ import {
 import { deleteRecordsSteps } from "./trim-steps.ts";
 
 type Author = (model: Model, choice: Choice) => Step[];
-type Theme = "log" | "read" | "topics" | "groups" | "transactions" | "mixed";
+export type Theme = "log" | "read" | "topics" | "groups" | "consumers" | "transactions" | "mixed";
 
 /** API key that must be served, weights by theme, author. */
 interface Kind {
@@ -117,26 +127,40 @@ const transactionKinds: readonly Kind[] = [
   { key: 21, weights: { transactions: 0.5 }, author: deleteRecordsSteps },
 ];
 
+/** Members of the consumer protocol, with all that touches their groups. */
+const consumerKinds: readonly Kind[] = [
+  { key: 68, weights: { consumers: 10 }, author: consumerJoinSteps },
+  { key: 68, weights: { consumers: 14 }, author: consumerBeatSteps },
+  { key: 68, weights: { consumers: 8 }, author: consumerRoundSteps },
+  { key: 68, weights: { consumers: 4 }, author: consumerLeaveSteps },
+  { key: 68, weights: { consumers: 4 }, author: consumerReturnSteps },
+  { key: 68, weights: { consumers: 6 }, author: consumerRefusedSteps },
+  { key: 69, weights: { consumers: 6 }, author: consumerDescribeSteps },
+];
+
 export interface Sequence {
   readonly prefix: string;
   readonly steps: readonly Step[];
 }
 
-/** The same for a seed and the versions served; `run` sets the names of a replay apart. */
-export function generateSequence(seed: number, requests: number, served: ServedVersions, run: string): Sequence {
+/** The same for a seed and the versions served; `run` sets the names of a replay apart. `only`: a theme instead of the one that the seed has. */
+export function generateSequence(seed: number, requests: number, served: ServedVersions, run: string, only?: Theme): Sequence {
   const choice = new Choice(seed);
   const model = new Model(`s${seed}${run}`, served);
   const steps: Step[] = [...firstTopic(model, choice), ...(choice.chance(0.5) ? firstTopic(model, choice) : [])];
-  const theme = choice.weighted<Theme>([
+  const chosen = choice.weighted<Theme>([
     [5, "log"],
     [4, "read"],
     [3, "topics"],
     [4, "groups"],
+    [model.serves(68) ? 5 : 0, "consumers"],
     [model.serves(26) ? 5 : 0, "transactions"],
     [3, "mixed"],
   ]);
-  const usable = [...kinds, ...transactionKinds].filter((kind) => model.serves(kind.key));
+  const theme = only ?? chosen;
+  const usable = [...kinds, ...consumerKinds, ...transactionKinds].filter((kind) => model.serves(kind.key));
   const weighted = usable.map((kind) => [kind.weights[theme] ?? 0, kind.author] as const);
   while (steps.length < requests - 1) steps.push(...choice.weighted(weighted)(model, choice));
-  return { prefix: model.prefix, steps: [...steps, ...lastSteps(model)] };
+  steps.push(...lastSteps(model));
+  return { prefix: model.prefix, steps: theme === "consumers" ? steps.map((step) => withCoordinators(model, step)) : steps };
 }

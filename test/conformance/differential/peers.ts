@@ -16,7 +16,8 @@ import type { ServedVersions } from "./model.ts";
 
 /**
  * Retention and rolling by time are off, since the records' timestamps lie years back; no initial delay of a rebalance, since a group of one has
- * nobody to wait for; no look for empty groups, which each server forgets at another time.
+ * nobody to wait for; no look for empty groups, which each server forgets at another time. Consumer groups have their targets made by the heartbeat that
+ * needs one, not some time after it, and nobody's session ends.
  */
 const settings: Readonly<Record<string, string>> = {
   "log.retention.ms": "-1",
@@ -24,6 +25,10 @@ const settings: Readonly<Record<string, string>> = {
   "group.initial.rebalance.delay.ms": "0",
   "log.retention.hours": "168",
   "offsets.retention.check.interval.ms": "86400000",
+  "group.consumer.assignment.interval.ms": "0",
+  "group.consumer.assignor.offload.enable": "false",
+  "group.consumer.max.session.timeout.ms": "3600000",
+  "group.consumer.session.timeout.ms": "3600000",
   "min.insync.replicas": "1",
   "num.partitions": "1",
 };

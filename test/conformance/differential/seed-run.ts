@@ -1,7 +1,7 @@
 /** One seed against both servers; and, when they part, the shortest sequence that still makes them part in the same way. */
 import { Allowances } from "./allowed.ts";
 import { compareRuns, type Difference } from "./compare.ts";
-import { generateSequence, type Sequence } from "./generate.ts";
+import { generateSequence, type Sequence, type Theme } from "./generate.ts";
 import type { ServedVersions } from "./model.ts";
 import { type Played, SequenceRun } from "./sequence-run.ts";
 import { show } from "./show.ts";
@@ -38,8 +38,15 @@ export async function playBoth(ports: Ports, sequence: Sequence, served: ServedV
   return { sequence, weir, kafka, ...compareRuns(sequence.steps, weir, kafka, sequence.prefix, allowances) };
 }
 
-export function runSeed(ports: Ports, seed: number, requests: number, served: ServedVersions, allowances: Allowances): Promise<SeedResult> {
-  return playBoth(ports, generateSequence(seed, requests, served, ""), served, allowances);
+export function runSeed(
+  ports: Ports,
+  seed: number,
+  requests: number,
+  served: ServedVersions,
+  allowances: Allowances,
+  only?: Theme,
+): Promise<SeedResult> {
+  return playBoth(ports, generateSequence(seed, requests, served, "", only), served, allowances);
 }
 
 /** A kind of divergence: where it is and what stood there, without what changes from run to run. */
@@ -62,20 +69,21 @@ export async function shrink(
   requests: number,
   served: ServedVersions,
   signature: string,
+  only?: Theme,
   maxTries = 60,
 ): Promise<{ readonly kept: readonly number[]; readonly result: SeedResult | undefined }> {
   let tries = 0;
   let best: SeedResult | undefined;
   const attempt = async (kept: readonly number[]): Promise<boolean> => {
     tries++;
-    const sequence = generateSequence(seed, requests, served, `r${seed}x${tries}`);
+    const sequence = generateSequence(seed, requests, served, `r${seed}x${tries}`, only);
     const steps = kept.map((index) => sequence.steps[index]).filter((step): step is Step => step !== undefined);
     const result = await playBoth(ports, { prefix: sequence.prefix, steps }, served, Allowances.uncounted());
     const found = result.divergences.some((divergence) => signatureOf(divergence) === signature);
     if (found) best = result;
     return found;
   };
-  const length = generateSequence(seed, requests, served, "").steps.length;
+  const length = generateSequence(seed, requests, served, "", only).steps.length;
   let kept = Array.from({ length }, (_, index) => index);
   for (let size = Math.ceil(kept.length / 2); size >= 1 && tries < maxTries; size = size === 1 ? 0 : Math.ceil(size / 2)) {
     for (let from = 0; from < kept.length && tries < maxTries; ) {

@@ -19,6 +19,7 @@ import { newOffsetFetchRequest, newOffsetFetchRequestGroup, offsetFetchApi } fro
 import { Reader } from "../../../src/protocol/reader.ts";
 import { encodeRequest, KafkaConnection } from "../../support/kafka-connection.ts";
 import { readMetadata } from "../../support/raw-client.ts";
+import { doCoordinatorsSee } from "./coordinator-probe.ts";
 import { fit } from "./fit.ts";
 import type { Bindings, Settle, Step } from "./step.ts";
 
@@ -192,6 +193,8 @@ export class SequenceRun {
         return this.#servesTransactions ? await isTransactionSettled(this.#control, settle.id) : true;
       case "setting":
         return await isSettingKnown(this.#control, settle);
+      case "coordinators":
+        return await doCoordinatorsSee(this.#control, this.#bindings, settle);
       case "group-state": {
         const request = newDescribeGroupsRequest({ groups: [settle.group] });
         const answer = await this.#control.request(describeGroupsApi, 5, request);

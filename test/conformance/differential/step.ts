@@ -57,7 +57,9 @@ export type Settle =
   | { readonly kind: "transaction"; readonly id: string }
   /** `value` undefined: not the topic's own any more. */
   | { readonly kind: "setting"; readonly topic: string; readonly setting: string; readonly value: string | null | undefined }
-  | { readonly kind: "group-state"; readonly group: string; readonly state: string };
+  | { readonly kind: "group-state"; readonly group: string; readonly state: string }
+  /** The coordinators of consumer groups see the topic with its partitions, or that it is gone (0). */
+  | { readonly kind: "coordinators"; readonly groups: readonly string[]; readonly topic: string; readonly partitions: number };
 
 export interface Step {
   readonly api: AnyApiDefinition;

@@ -9,6 +9,7 @@ import * as describeTopicPartitions from "../../../src/protocol/messages/describ
 import * as metadata from "../../../src/protocol/messages/metadata.ts";
 import { ZERO_UUID } from "../../../src/protocol/reader.ts";
 import type { Choice } from "./choice.ts";
+import { consumerGroups } from "./consumer-model.ts";
 import type { Model } from "./model.ts";
 import { newStep, type Settle, type Step } from "./step.ts";
 
@@ -217,7 +218,7 @@ function deleteStep(model: Model, version: number, names: readonly string[], byI
     {
       settle: (answer) => {
         if (answer.responses.every((one) => one.errorCode !== 0)) return [];
-        const groups = model.groups.map((group) => group.name);
+        const groups = [...model.groups, ...consumerGroups(model)].map((group) => group.name);
         return names.flatMap((name): Settle[] => [
           { kind: "no-topic", name },
           ...(groups.length === 0 ? [] : [{ kind: "no-offsets", topic: name, groups } as const]),
