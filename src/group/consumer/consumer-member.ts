@@ -111,6 +111,8 @@ function advance(
   const isSame =
     state === progress.state &&
     epoch === progress.epoch &&
+    // The member has heard of its epoch: the one before is not taken any more.
+    progress.previousEpoch === progress.epoch &&
     isSameOwned(assigned, progress.assigned) &&
     isSameOwned(pendingRevocation, progress.pendingRevocation);
   if (isSame) return progress;

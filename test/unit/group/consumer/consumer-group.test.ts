@@ -157,6 +157,21 @@ test("a member that has given up what it had to, but then has more to give up, s
   expect(await harness.send({ memberId: "a", memberEpoch: 2, owned: new Map() })).toMatchObject({ memberEpoch: 4 });
 });
 
+test("the epoch before is not taken from a member that has been heard under its epoch, also while it waits for partitions", async () => {
+  const harness = new ConsumerHarness();
+  harness.addTopic("t", 2);
+  await new ConsumerClient(harness, "a", { topics: ["t"] }).beat();
+  const waiting = new ConsumerClient(harness, "b", { topics: ["t"] });
+  await waiting.beat();
+  waiting.subscribe({ topics: ["t", "later"] });
+  expect(await waiting.beat()).toMatchObject({ memberEpoch: 4 });
+  const before = { memberId: "b", memberEpoch: 3, owned: new Map() };
+  expect(await harness.send(before)).toMatchObject({ memberEpoch: 4 });
+  await waiting.beat();
+  expect(harness.group.getMember("b")?.progress.state).toBe("unreleased-partitions");
+  expect(await harness.send(before)).toMatchObject({ error: "fenced-member-epoch" });
+});
+
 test("a pattern follows topics that come; one that is not RE2 is refused", async () => {
   const harness = new ConsumerHarness();
   harness.addTopic("logs-1", 1);
