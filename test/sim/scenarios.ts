@@ -37,6 +37,8 @@ export interface Scenario {
   readonly visitors: number;
   /** Transactional ids, each with producers that consume and produce in transactions (`sim-transactions.ts`). */
   readonly transactionWorkers: number;
+  /** Of one group of the consumer protocol (`sim-consumer-group.ts`). */
+  readonly subscribers: number;
   /** Of each topic. */
   readonly partitions: number;
   /** From one operation of a client to its next, on average; what a stall holds up is made up for (`pace.ts`). */
@@ -58,6 +60,8 @@ export interface Scenario {
 }
 
 const KIBIBYTE = 1024;
+/** Of members of the consumer protocol. */
+export const CONSUMER_SESSION_MS = 6_500;
 
 function pickSizes(random: SeededRandom): Sizes {
   return {
@@ -102,6 +106,21 @@ function pickTransactionSizes(random: SeededRandom): Sizes {
   };
 }
 
+/** Sessions are short, so that members are expelled within seconds, and there are few coordinators' partitions. */
+function pickGroupSizes(random: SeededRandom): Sizes {
+  const sessionMs = String(CONSUMER_SESSION_MS);
+  return {
+    ...pickSizes(random),
+    settings: [
+      "group.consumer.min.session.timeout.ms=1000",
+      `group.consumer.session.timeout.ms=${sessionMs}`,
+      "group.consumer.min.heartbeat.interval.ms=100",
+      "group.consumer.heartbeat.interval.ms=1000",
+      `group.consumer.assignment.interval.ms=${random.pick([0, 300, 1000])}`,
+    ],
+  };
+}
+
 const MIXED: Actions = {
   crashAtEffect: 10,
   kill: 3,
@@ -143,6 +162,7 @@ const mixed: Scenario = {
   admins: 0,
   visitors: 0,
   transactionWorkers: 0,
+  subscribers: 0,
   partitions: 2,
   pauseMs: 47,
   largePercent: 3,
@@ -270,6 +290,17 @@ export const SCENARIOS: readonly Scenario[] = [
     pickSizes: pickTransactionSizes,
   },
   { ...mixed, name: "calm", soakShare: 5, actions: NONE, rates: {} },
+  {
+    ...mixed,
+    name: "consumers",
+    consumers: 0,
+    subscribers: 3,
+    partitions: 3,
+    churnsTopics: false,
+    pauseMs: 43,
+    soakShare: 3,
+    pickSizes: pickGroupSizes,
+  },
 ];
 
 export function getScenario(name: string | undefined): Scenario {

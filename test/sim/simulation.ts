@@ -17,6 +17,7 @@ import { SimAdmin } from "./sim-admin.ts";
 import { ConnectionLost } from "./sim-client.ts";
 import { type ClientPlace, createSimTopic, deleteSimTopic, insist, readEnd, SimConsumer, SimProducer } from "./sim-clients.ts";
 import { SimCluster } from "./sim-cluster.ts";
+import { SimConsumerGroups } from "./sim-consumer-group.ts";
 import { fetchCommitted, GroupModel, SimGroupMember } from "./sim-group.ts";
 import { SimNetwork } from "./sim-network.ts";
 import { SimTransactions } from "./sim-transactions.ts";
@@ -95,6 +96,7 @@ class Simulation {
   private readonly members: SimGroupMember[] = [];
   private readonly admins: SimAdmin[] = [];
   private readonly transactions: SimTransactions;
+  private readonly consumerGroups: SimConsumerGroups;
   private group: GroupModel | undefined;
   private readonly unfinished = new Set<string>();
   private isOver = false;
@@ -127,6 +129,14 @@ class Simulation {
     this.nemesis = new Nemesis({ scheduler, random, faults, network, cluster: this.cluster, scenario: this.scenario, history });
     this.transactions = new SimTransactions({
       workers: this.scenario.transactionWorkers,
+      random,
+      history,
+      lasting: (name) => this.lasting(name, 0),
+      place: (name) => this.place(name),
+      begin: (name, work) => this.begin(name, work),
+    });
+    this.consumerGroups = new SimConsumerGroups({
+      members: this.scenario.subscribers,
       random,
       history,
       lasting: (name) => this.lasting(name, 0),
@@ -179,6 +189,7 @@ class Simulation {
     this.cluster.start();
     for (const topic of TOPICS) await createSimTopic(driver, topic, this.scenario.partitions);
     await this.transactions.prepare(driver);
+    await this.consumerGroups.prepare(driver);
     this.startClients();
     this.auditOften();
     this.faults.rates = { ...STORMY, ...this.scenario.rates };
@@ -221,6 +232,7 @@ class Simulation {
     for (let index = 0; index < this.scenario.visitors; index++) this.begin(`visitors-${index}`, this.visit(index, logs));
     if (this.scenario.members > 0) this.startMembers(logs);
     this.transactions.start();
+    this.consumerGroups.start();
   }
 
   private startMembers(logs: readonly LogModel[]): void {
@@ -301,6 +313,8 @@ class Simulation {
     for (const member of this.members) member.stop();
     for (const admin of this.admins) admin.stop();
     this.transactions.stop();
+    await this.consumerGroups.settle(driver);
+    this.consumerGroups.stop();
     const sleep = (ms: number): Promise<void> => driver.process.clock.sleep(ms);
     const endMs = this.scheduler.nowMs + LIVENESS_BOUND_MS;
     const isBusy = (): boolean => [...this.unfinished].some((name) => !name.startsWith("consumer"));
