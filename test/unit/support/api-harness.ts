@@ -11,6 +11,7 @@ import type { TransactionGate, TransactionMarker } from "../../../src/partition/
 import { Reader } from "../../../src/protocol/reader.ts";
 import { Writer } from "../../../src/protocol/writer.ts";
 import type { CommittedRangesPort } from "../../../src/storage/ports.ts";
+import type { Storage } from "../../../src/storage/storage.ts";
 import { LocalMarkerWriter } from "../../../src/transaction/local-marker-writer.ts";
 import { TransactionCoordinator } from "../../../src/transaction/transaction-coordinator.ts";
 import { fakeConfig } from "./fake-config.ts";
@@ -22,6 +23,12 @@ import { NO_METRICS, RecordingLogger } from "./recording-telemetry.ts";
 import { SeededRandom } from "./seeded-random.ts";
 import { tableCrc32c } from "./table-crc32c.ts";
 
+/** What a harness takes from the test instead of making its own. */
+export interface HarnessParts {
+  readonly clock?: ManualClock;
+  readonly ranges?: CommittedRangesPort;
+}
+
 /** Nothing below a log start is kept. */
 const NO_RANGES: CommittedRangesPort = {
   findRange: () => undefined,
@@ -30,11 +37,12 @@ const NO_RANGES: CommittedRangesPort = {
   getCheckpoint: () => undefined,
 };
 
-export class ApiHarness {
-  readonly clock = new ManualClock();
+/** Handlers over the storage that the test brings. */
+export class ApiHarnessOver<Held extends Storage> {
+  readonly clock: ManualClock;
   readonly logger = new RecordingLogger();
   readonly metadata: FakeMetadata;
-  readonly storage: FakeStorage;
+  readonly storage: Held;
   readonly partitions: PartitionRegistry;
   readonly waiters: FetchWaiters;
   readonly services: ApiServices;
@@ -43,17 +51,20 @@ export class ApiHarness {
   readonly connection: ConnectionView;
 
   constructor(
-    settings: Readonly<Record<string, string>> = {},
-    storage = new FakeStorage(),
-    metadata = new FakeMetadata(),
+    settings: Readonly<Record<string, string>>,
+    storage: Held,
+    metadata: FakeMetadata,
     transactions?: TransactionGate,
+    parts: HarnessParts = {},
   ) {
+    this.clock = parts.clock ?? new ManualClock();
     this.storage = storage;
     this.metadata = metadata;
     const config = fakeConfig(settings);
     const { clock, logger } = this;
     this.waiters = new FetchWaiters(clock);
-    this.partitions = new PartitionRegistry({ storage, metadata, config, clock, logger, ranges: NO_RANGES, crc32c: tableCrc32c });
+    const ranges = parts.ranges ?? NO_RANGES;
+    this.partitions = new PartitionRegistry({ storage, metadata, config, clock, logger, ranges, crc32c: tableCrc32c });
     const shared = {
       config,
       clock,
@@ -124,5 +135,16 @@ export class ApiHarness {
     const decoded = api.readResponse(reader, apiVersion);
     reader.expectEnd();
     return decoded;
+  }
+}
+
+export class ApiHarness extends ApiHarnessOver<FakeStorage> {
+  constructor(
+    settings: Readonly<Record<string, string>> = {},
+    storage = new FakeStorage(),
+    metadata = new FakeMetadata(),
+    transactions?: TransactionGate,
+  ) {
+    super(settings, storage, metadata, transactions);
   }
 }
