@@ -99,9 +99,10 @@ function listSynonyms(name: string): readonly string[] {
   return found === undefined ? [name] : [name, ...found.filter((other) => found.indexOf(other) > found.indexOf(name))];
 }
 
-/** This broker's settings in order of name; `dynamic` are those set for it at run time, which may be of unknown names. */
+/** This broker's settings in order of name, internal ones only where they are set; `dynamic` are those set for it at run time, which may be of unknown names. */
 export function describeBrokerConfigs(config: Config, dynamic: ReadonlyMap<string, string>): ConfigFields[] {
-  const names = [...SETTINGS.values()].filter((setting) => !setting.isInternal || dynamic.has(setting.name)).map((setting) => setting.name);
+  const shown = [...SETTINGS.values()].filter(({ isInternal, name }) => !isInternal || dynamic.has(name) || config.isSet(name));
+  const names = shown.map(({ name }) => name);
   const all = new Set([...names, ...dynamic.keys()]);
   return [...all].sort().map((name) => describeBrokerSetting(config, name));
 }
@@ -140,9 +141,10 @@ function describeBrokerSetting(config: Config, name: string): ConfigFields {
   };
 }
 
-/** A group's settings in order of name; internal ones only where they are set. */
+/** A group's settings in order of name; internal ones only where they, or the broker's that give their defaults, are set. */
 export function describeGroupConfigs(config: Config, configs: ReadonlyMap<string, string>): ConfigFields[] {
-  const shown = [...groupSettings()].filter((setting) => !setting.isInternal || configs.has(setting.name));
+  const isSet = ({ name, synonym }: GroupSetting) => configs.has(name) || (synonym !== null && config.isSet(synonym));
+  const shown = [...groupSettings()].filter((setting) => !setting.isInternal || isSet(setting));
   return shown.map((setting) => {
     const { name, synonym } = setting;
     const own = configs.get(name);

@@ -19,7 +19,12 @@ export interface Allowance {
 }
 
 /** Lists that show the whole server: only names of the sequence are compared. */
-export const ownNameLists: ReadonlySet<string> = new Set(["Metadata.topics", "ListGroups.groups", "ListTransactions.transactionStates"]);
+export const ownNameLists: ReadonlySet<string> = new Set([
+  "Metadata.topics",
+  "ListGroups.groups",
+  "ListTransactions.transactionStates",
+  "ListConfigResources.configResources",
+]);
 const ownNamesId = "lists-of-everything";
 const splitTopicId = "topic-in-parts";
 
@@ -91,6 +96,7 @@ const hashedLists = new RegExp(
     "transactionStates\\[\\]\\.topics\\[\\]\\.partitions\\[\\]",
     "results\\[\\]",
     "groups\\[\\]\\.members\\[\\]",
+    "configResources\\[\\]",
     "groups\\[\\]\\.topics\\[\\]",
     "groups\\[\\]\\.topics\\[\\]\\.partitions\\[\\]",
     "results\\[\\]\\.configs\\[\\]",

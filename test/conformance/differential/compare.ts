@@ -196,7 +196,10 @@ export class Comparison {
 
   /** Items that carry a name of this sequence: what others left on the server is not compared. */
   #own(items: readonly unknown[]): readonly unknown[] {
-    const own = items.filter((item) => this.#keyOf(item, "kafka")?.startsWith(this.#prefix));
+    const own = items.filter((item) => {
+      const key = this.#keyOf(item, "kafka");
+      return key?.startsWith(this.#prefix) && "-_.".includes(key.charAt(this.#prefix.length));
+    });
     if (own.length < items.length) this.#allowances.countOwnNames();
     return own;
   }

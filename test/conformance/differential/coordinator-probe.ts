@@ -9,6 +9,12 @@ import {
   consumerGroupHeartbeatApi,
   newConsumerGroupHeartbeatRequest,
 } from "../../../src/protocol/messages/consumer-group-heartbeat.ts";
+import {
+  incrementalAlterConfigsApi,
+  newAlterableConfig,
+  newAlterConfigsResource,
+  newIncrementalAlterConfigsRequest,
+} from "../../../src/protocol/messages/incremental-alter-configs.ts";
 import type { KafkaConnection } from "../../support/kafka-connection.ts";
 import type { Bindings, Settle } from "./step.ts";
 
@@ -26,7 +32,7 @@ function probeBeside(group: string): string {
   return probeGroups.get(partition) ?? "";
 }
 
-async function joinAndLeave(control: KafkaConnection, groupId: string, topic: string): Promise<ConsumerGroupHeartbeatResponse> {
+async function joinAndLeave(control: KafkaConnection, groupId: string, topics: readonly string[]): Promise<ConsumerGroupHeartbeatResponse> {
   const memberId = `prober-${count++}`;
   const beat = (memberEpoch: number) =>
     newConsumerGroupHeartbeatRequest({
@@ -34,7 +40,7 @@ async function joinAndLeave(control: KafkaConnection, groupId: string, topic: st
       memberId,
       memberEpoch,
       rebalanceTimeoutMs: 60_000,
-      subscribedTopicNames: [topic],
+      subscribedTopicNames: [...topics],
       topicPartitions: [],
     });
   const answer = await control.request(consumerGroupHeartbeatApi, 1, beat(0));
@@ -49,9 +55,28 @@ export async function doCoordinatorsSee(
   { groups, topic, partitions: expected }: Extract<Settle, { kind: "coordinators" }>,
 ): Promise<boolean> {
   for (const probe of new Set(groups.map(probeBeside))) {
-    const { assignment } = await joinAndLeave(control, probe, topic);
+    const { assignment } = await joinAndLeave(control, probe, [topic]);
     const given = assignment?.topicPartitions.find(({ topicId }) => topicId === bindings.topicId(topic))?.partitions.length ?? 0;
     if (assignment === null || given !== expected) return false;
   }
   return true;
+}
+
+const setting = "consumer.heartbeat.interval.ms";
+const intervalsMs = new Map<string, number>();
+
+/** What was set before the first look at this is in force, since a setting that was made after it is. */
+export async function areGroupSettingsKnown(control: KafkaConnection, key: string, probe: string): Promise<boolean> {
+  const wanted = intervalsMs.get(key);
+  if (wanted === undefined) {
+    const value = 5001 + (count++ % 9000);
+    intervalsMs.set(key, value);
+    const configs = [newAlterableConfig({ name: setting, value: String(value), configOperation: 0 })];
+    const resources = [newAlterConfigsResource({ resourceType: 32, resourceName: probe, configs })];
+    await control.request(incrementalAlterConfigsApi, 1, newIncrementalAlterConfigsRequest({ resources }));
+    return false;
+  }
+  const isKnown = (await joinAndLeave(control, probe, [])).heartbeatIntervalMs === wanted;
+  if (isKnown) intervalsMs.delete(key);
+  return isKnown;
 }

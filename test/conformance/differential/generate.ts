@@ -11,7 +11,15 @@ import {
   consumerReturnSteps,
   consumerRoundSteps,
 } from "./consumer-steps.ts";
+import {
+  consumerCommitSteps,
+  consumerFetchOffsetsSteps,
+  consumerOffsetDeleteSteps,
+  deleteConsumerGroupSteps,
+  describeAsClassicSteps,
+} from "./consumer-tools-steps.ts";
 import { fetchSteps, leaderEpochSteps, listOffsetsSteps, readAllSteps, sessionSteps } from "./fetch-steps.ts";
+import { alterGroupConfigSteps, describeGroupConfigSteps, listConfigResourcesSteps } from "./group-config-steps.ts";
 import {
   deleteGroupsSteps,
   describeGroupsSteps,
@@ -39,6 +47,7 @@ import {
   firstTopic,
   lastSteps,
   metadataSteps,
+  topicAgainSteps,
   unservedSteps,
 } from "./topic-steps.ts";
 import {
@@ -136,6 +145,18 @@ const consumerKinds: readonly Kind[] = [
   { key: 68, weights: { consumers: 4 }, author: consumerReturnSteps },
   { key: 68, weights: { consumers: 6 }, author: consumerRefusedSteps },
   { key: 69, weights: { consumers: 6 }, author: consumerDescribeSteps },
+  { key: 8, weights: { consumers: 7 }, author: consumerCommitSteps },
+  { key: 9, weights: { consumers: 6 }, author: consumerFetchOffsetsSteps },
+  { key: 47, weights: { consumers: 1.5 }, author: consumerOffsetDeleteSteps },
+  { key: 42, weights: { consumers: 1.5 }, author: deleteConsumerGroupSteps },
+  { key: 15, weights: { consumers: 1.5 }, author: describeAsClassicSteps },
+  { key: 16, weights: { consumers: 3 }, author: listGroupsSteps },
+  { key: 74, weights: { consumers: 2, topics: 1 }, author: listConfigResourcesSteps },
+  { key: 44, weights: { consumers: 2, topics: 0.5 }, author: alterGroupConfigSteps },
+  { key: 32, weights: { consumers: 1 }, author: describeGroupConfigSteps },
+  { key: 19, weights: { consumers: 1.2 }, author: topicAgainSteps },
+  { key: 20, weights: { consumers: 0.8 }, author: deleteTopicSteps },
+  { key: 37, weights: { consumers: 1 }, author: createPartitionsSteps },
 ];
 
 export interface Sequence {

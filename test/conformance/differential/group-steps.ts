@@ -308,7 +308,7 @@ export function pairSteps(model: Model, choice: Choice): Step[] {
   ];
 }
 
-function describeStep(version: number, groups: readonly string[], includeAuthorizedOperations = false): Step {
+export function describeStep(version: number, groups: readonly string[], includeAuthorizedOperations = false): Step {
   const request = () => describeGroups.newDescribeGroupsRequest({ groups: [...groups], includeAuthorizedOperations });
   return newStep(describeGroups, describeGroups.describeGroupsApi, version, request);
 }
@@ -322,10 +322,23 @@ export function describeGroupsSteps(model: Model, choice: Choice): Step[] {
 export function listGroupsSteps(model: Model, choice: Choice): Step[] {
   const statesFilter = choice.mostly<string[]>(
     [],
-    [["Stable"], ["Empty", "Dead"], ["nonsense"], ["stable"], ["CompletingRebalance", "PreparingRebalance"]],
+    [
+      ["Stable"],
+      ["Empty", "Dead"],
+      ["nonsense"],
+      ["stable"],
+      ["CompletingRebalance", "PreparingRebalance"],
+      ["Assigning"],
+      ["RECONCILING", "assigning"],
+      ["Reconciling", "Stable"],
+    ],
     0.5,
   );
-  const typesFilter = choice.mostly<string[]>([], [["classic"], ["Classic"], ["consumer"], ["nonsense"]], 0.7);
+  const typesFilter = choice.mostly<string[]>(
+    [],
+    [["classic"], ["Classic"], ["consumer"], ["CONSUMER", "classic"], ["share"], ["nonsense"]],
+    0.7,
+  );
   const version = model.version(16, choice);
   const request = () =>
     listGroups.newListGroupsRequest({ statesFilter: version >= 4 ? statesFilter : [], typesFilter: version >= 5 ? typesFilter : [] });
@@ -333,11 +346,14 @@ export function listGroupsSteps(model: Model, choice: Choice): Step[] {
 }
 
 export function deleteGroupsSteps(model: Model, choice: Choice): Step[] {
-  const group = chooseGroup(model, choice);
-  const names = [choice.mostly(group.name, ["", `${model.prefix}-no-group`], 0.85)];
+  return [deleteGroupsStep(model, choice, chooseGroup(model, choice).name)];
+}
+
+export function deleteGroupsStep(model: Model, choice: Choice, name: string): Step {
+  const names = [choice.mostly(name, ["", `${model.prefix}-no-group`], 0.85)];
   if (choice.chance(0.15)) names.push(choice.chance(0.5) ? (names[0] ?? "") : `${model.prefix}-no-group`);
   const request = () => deleteGroups.newDeleteGroupsRequest({ groupsNames: names });
-  return [newStep(deleteGroups, deleteGroups.deleteGroupsApi, model.version(42, choice), request)];
+  return newStep(deleteGroups, deleteGroups.deleteGroupsApi, model.version(42, choice), request);
 }
 
 export function findCoordinatorSteps(model: Model, choice: Choice): Step[] {

@@ -40,46 +40,94 @@ function named(topic: string, byId: boolean, bindings: Bindings): { name: string
   return byId ? { topicId: bindings.topicId(topic) } : { name: topic };
 }
 
-export function offsetCommitSteps(model: Model, choice: Choice): Step[] {
-  const group = chooseGroup(model, choice);
-  const speaker = chooseSpeaker(group, choice);
-  const version = model.version(8, choice);
+/** Who commits. */
+export interface CommitIdentity {
+  readonly memberId: string;
+  readonly generationId: number;
+  readonly groupInstanceId: string | null;
+}
+
+/** `longest`: a note that nobody takes. */
+export function commitStep(
+  model: Model,
+  choice: Choice,
+  version: number,
+  groupId: string,
+  longest: boolean,
+  who: (bindings: Bindings) => CommitIdentity,
+): Step {
   const places = choosePlaces(model, choice).map((place) => ({
     ...place,
     committedOffset: choice.mostly(choice.int(50), [-1, 0, 1_000_000_000_000], 0.9),
     committedLeaderEpoch: leaderEpoch(choice),
-    // Too long a note from nobody would leave a group in Kafka's memory that no record tells of: some of its answers know it, some do not.
-    committedMetadata: choice.mostly(
-      `note ${choice.int(9)}`,
-      ["", null, "m".repeat(4096), group.member !== undefined ? "m".repeat(4097) : "n"],
-      0.7,
-    ),
+    committedMetadata: choice.mostly(`note ${choice.int(9)}`, ["", null, "m".repeat(4096), longest ? "m".repeat(4097) : "n"], 0.7),
   }));
-  const groupId = group.name;
-  return [
-    newStep(offsetCommit, offsetCommit.offsetCommitApi, version, (bindings) => {
-      const said = speak(group, speaker, bindings);
-      return offsetCommit.newOffsetCommitRequest({
-        groupId,
-        generationIdOrMemberEpoch: said.generationId,
-        memberId: said.memberId,
-        groupInstanceId: version >= 7 ? said.groupInstanceId : null,
-        topics: placesByTopic(places).map(([topic, parts]) =>
-          offsetCommit.newOffsetCommitRequestTopic({
-            ...named(topic, version >= 10, bindings),
-            partitions: parts.map((part) =>
-              offsetCommit.newOffsetCommitRequestPartition({
-                partitionIndex: part.partition,
-                committedOffset: BigInt(part.committedOffset),
-                committedLeaderEpoch: part.committedLeaderEpoch,
-                committedMetadata: part.committedMetadata,
+  return newStep(offsetCommit, offsetCommit.offsetCommitApi, version, (bindings) => {
+    const said = who(bindings);
+    return offsetCommit.newOffsetCommitRequest({
+      groupId,
+      generationIdOrMemberEpoch: said.generationId,
+      memberId: said.memberId,
+      groupInstanceId: version >= 7 ? said.groupInstanceId : null,
+      topics: placesByTopic(places).map(([topic, parts]) =>
+        offsetCommit.newOffsetCommitRequestTopic({
+          ...named(topic, version >= 10, bindings),
+          partitions: parts.map((part) =>
+            offsetCommit.newOffsetCommitRequestPartition({
+              partitionIndex: part.partition,
+              committedOffset: BigInt(part.committedOffset),
+              committedLeaderEpoch: part.committedLeaderEpoch,
+              committedMetadata: part.committedMetadata,
+            }),
+          ),
+        }),
+      ),
+    });
+  });
+}
+
+export function offsetCommitSteps(model: Model, choice: Choice): Step[] {
+  const group = chooseGroup(model, choice);
+  const speaker = chooseSpeaker(group, choice);
+  // Too long a note from nobody would leave a group in Kafka's memory that no record tells of: some of its answers know it, some do not.
+  const longest = group.member !== undefined;
+  return [commitStep(model, choice, model.version(8, choice), group.name, longest, (bindings) => speak(group, speaker, bindings))];
+}
+
+/** Who asks, from version 9 on. */
+export interface Asker {
+  readonly groupId: string;
+  readonly memberId: string | null;
+  readonly memberEpoch: (bindings: Bindings) => number;
+}
+
+/** The first of the groups, in a version that asks of one. */
+export function fetchOffsetsStep(model: Model, choice: Choice, version: number, askers: readonly Asker[]): Step {
+  const isAll = version >= 2 && choice.chance(0.4);
+  const places = choosePlaces(model, choice);
+  const requireStable = version >= 7 && choice.chance(0.4);
+  return newStep(offsetFetch, offsetFetch.offsetFetchApi, version, (bindings) => {
+    const topics = placesByTopic(places).map(([topic, parts]) => ({
+      ...named(topic, version >= 10, bindings),
+      partitionIndexes: parts.map((part) => part.partition),
+    }));
+    return offsetFetch.newOffsetFetchRequest({
+      requireStable,
+      groupId: version < 8 ? (askers[0]?.groupId ?? "") : "",
+      topics: version >= 8 ? [] : isAll ? null : topics.map((topic) => offsetFetch.newOffsetFetchRequestTopic(topic)),
+      groups:
+        version < 8
+          ? []
+          : askers.map(({ groupId, memberId, memberEpoch }) =>
+              offsetFetch.newOffsetFetchRequestGroup({
+                groupId,
+                memberId: version >= 9 ? memberId : null,
+                memberEpoch: version >= 9 ? memberEpoch(bindings) : -1,
+                topics: isAll ? null : topics.map((topic) => offsetFetch.newOffsetFetchRequestTopics(topic)),
               }),
             ),
-          }),
-        ),
-      });
-    }),
-  ];
+    });
+  });
 }
 
 export function offsetFetchSteps(model: Model, choice: Choice): Step[] {
@@ -89,41 +137,21 @@ export function offsetFetchSteps(model: Model, choice: Choice): Step[] {
     const more = chooseGroup(model, choice);
     if (more !== groups[0]) groups.push(more);
   }
-  const isAll = version >= 2 && choice.chance(0.4);
-  const places = choosePlaces(model, choice);
-  const requireStable = version >= 7 && choice.chance(0.4);
   const memberEpoch = choice.mostly(-1, [0, 3], 0.9);
   const memberId = memberEpoch === -1 ? null : "someone";
-  const groupId = choice.mostly(groups[0]?.name ?? "", ["", `${model.prefix}-no-group`], 0.93);
-  return [
-    newStep(offsetFetch, offsetFetch.offsetFetchApi, version, (bindings) => {
-      const topics = placesByTopic(places).map(([topic, parts]) => ({
-        ...named(topic, version >= 10, bindings),
-        partitionIndexes: parts.map((part) => part.partition),
-      }));
-      return offsetFetch.newOffsetFetchRequest({
-        requireStable,
-        groupId: version < 8 ? groupId : "",
-        topics: version >= 8 ? [] : isAll ? null : topics.map((topic) => offsetFetch.newOffsetFetchRequestTopic(topic)),
-        groups:
-          version < 8
-            ? []
-            : groups.map((group, index) =>
-                offsetFetch.newOffsetFetchRequestGroup({
-                  groupId: index === 0 ? groupId : group.name,
-                  memberId: version >= 9 ? memberId : null,
-                  memberEpoch: version >= 9 ? memberEpoch : -1,
-                  topics: isAll ? null : topics.map((topic) => offsetFetch.newOffsetFetchRequestTopics(topic)),
-                }),
-              ),
-      });
-    }),
-  ];
+  const firstId = choice.mostly(groups[0]?.name ?? "", ["", `${model.prefix}-no-group`], 0.93);
+  const askers = groups.map(
+    ({ name }, index): Asker => ({ groupId: index === 0 ? firstId : name, memberId, memberEpoch: () => memberEpoch }),
+  );
+  return [fetchOffsetsStep(model, choice, version, askers)];
 }
 
 export function offsetDeleteSteps(model: Model, choice: Choice): Step[] {
   const group = chooseGroup(model, choice);
-  const groupId = choice.mostly(group.name, ["", `${model.prefix}-no-group`], 0.9);
+  return [deleteOffsetsStep(model, choice, choice.mostly(group.name, ["", `${model.prefix}-no-group`], 0.9))];
+}
+
+export function deleteOffsetsStep(model: Model, choice: Choice, groupId: string): Step {
   const places = choosePlaces(model, choice);
   const request = () =>
     offsetDelete.newOffsetDeleteRequest({
@@ -135,5 +163,5 @@ export function offsetDeleteSteps(model: Model, choice: Choice): Step[] {
         }),
       ),
     });
-  return [newStep(offsetDelete, offsetDelete.offsetDeleteApi, model.version(47, choice), request)];
+  return newStep(offsetDelete, offsetDelete.offsetDeleteApi, model.version(47, choice), request);
 }

@@ -59,7 +59,9 @@ export type Settle =
   | { readonly kind: "setting"; readonly topic: string; readonly setting: string; readonly value: string | null | undefined }
   | { readonly kind: "group-state"; readonly group: string; readonly state: string }
   /** The coordinators of consumer groups see the topic with its partitions, or that it is gone (0). */
-  | { readonly kind: "coordinators"; readonly groups: readonly string[]; readonly topic: string; readonly partitions: number };
+  | { readonly kind: "coordinators"; readonly groups: readonly string[]; readonly topic: string; readonly partitions: number }
+  /** So do the settings of groups; `probe`: a group of its own. */
+  | { readonly kind: "group-settings"; readonly probe: string };
 
 export interface Step {
   readonly api: AnyApiDefinition;

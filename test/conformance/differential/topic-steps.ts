@@ -178,6 +178,15 @@ export function firstTopic(model: Model, choice: Choice): Step[] {
   return [createStep(7, [topic], false)];
 }
 
+/** A topic that is gone comes again, as another. */
+export function topicAgainSteps(model: Model, choice: Choice): Step[] {
+  const gone = model.topics.find(({ name, isDeleted }) => isDeleted && model.topicOf(name) === undefined);
+  if (gone === undefined) return firstTopic(model, choice);
+  const topic: TopicWish = { name: gone.name, partitions: choice.between(1, 4), replicationFactor: 1, assignments: [], configs: {} };
+  remember(model, topic);
+  return [createStep(7, [topic], false)];
+}
+
 export function createTopicSteps(model: Model, choice: Choice): Step[] {
   const wishes = [wish(model, choice)];
   if (choice.chance(0.15)) wishes.push(choice.chance(0.3) ? { ...wish(model, choice), name: wishes[0]?.name ?? "" } : wish(model, choice));

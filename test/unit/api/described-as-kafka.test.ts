@@ -38,6 +38,17 @@ test("the synonyms of a topic's setting are all broker settings from the one in 
   expect(await describeRetention({ "log.retention.hours": "2" })).toEqual([]);
 });
 
+test("an internal setting of groups is told where the broker sets its default", async () => {
+  const name = "consumer.assignor.offload.enable";
+  const resource = newDescribeConfigsResource({ resourceType: 32, resourceName: "g", configurationKeys: [name] });
+  const ask = async (settings: Readonly<Record<string, string>>) => {
+    const request = newDescribeConfigsRequest({ resources: [resource] });
+    return (await new ApiHarness(settings).callOverWire<DescribeConfigsResponse>(32, request, 4)).results[0]?.configs;
+  };
+  expect(await ask({})).toEqual([]);
+  expect(await ask({ [`group.${name}`]: "false" })).toMatchObject([{ name, value: "false" }]);
+});
+
 test("authorized operations are told of names that do not exist too, and not of unknown ids", async () => {
   const api = new ApiHarness();
   const ask = async (topic: ReturnType<typeof newMetadataRequestTopic>) => {
