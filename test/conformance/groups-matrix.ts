@@ -1,7 +1,7 @@
 /**
  * The newest clients as groups on dist/weir, over TCP: a row for each client, protocol and scenario; judged by groups-checker.ts. Exits with 1 when any row fails.
  *
- *   bun test/conformance/groups-matrix.ts [--client NAME] [--scenario NAME] [--short]
+ *   bun test/conformance/groups-matrix.ts [--client NAME] [--protocol NAME] [--scenario NAME] [--short]
  *
  * "rebalances" are generations of a classic group and epochs of a consumer group, as weir_group_rebalances_total counts them; "duplicates" are records
  * processed again; "moves", the times that a member began in a partition.
@@ -99,12 +99,15 @@ async function runRow(row: Row, versions: ReadonlyMap<string, string>): Promise<
   }
 }
 
-/** Answers how many rows failed. */
-export async function runMatrix(options: {
+export interface MatrixOptions {
   readonly client?: string;
+  readonly protocol?: string;
   readonly scenario?: string;
   readonly short: boolean;
-}): Promise<number> {
+}
+
+/** Answers how many rows failed. */
+export async function runMatrix({ client, protocol, scenario, short }: MatrixOptions): Promise<number> {
   const kinds = [
     java,
     javaCooperative,
@@ -116,12 +119,10 @@ export async function runMatrix(options: {
     franzConsumer,
     ...others,
   ];
-  const all = [...kinds.flatMap((kind) => scenariosOf(kind, options.short)), ...mixedRows(options.short)];
-  const isWanted = (row: Row): boolean => {
-    const isNamed = options.client === undefined || row.client === options.client || row.kinds.some(({ name }) => name === options.client);
-    return isNamed && (options.scenario === undefined || row.scenario === options.scenario);
-  };
-  const rows = all.filter(isWanted);
+  const all = [...kinds.flatMap((kind) => scenariosOf(kind, short)), ...mixedRows(short)];
+  const isWanted = (wanted: string | undefined, found: string): boolean => wanted === undefined || wanted === found;
+  const rowIsWanted = (row: Row) => isWanted(client, row.client) && isWanted(protocol, row.protocol) && isWanted(scenario, row.scenario);
+  const rows = all.filter(rowIsWanted);
   if (rows.length === 0) throw new Error("no such row");
   const usable = rows.filter((row) => row.kinds.every(({ missing }) => missing === undefined));
   const versions = new Map<string, string>();
@@ -138,7 +139,12 @@ export async function runMatrix(options: {
 
 if (import.meta.main) {
   const { values } = parseArgs({
-    options: { client: { type: "string" }, scenario: { type: "string" }, short: { type: "boolean", default: false } },
+    options: {
+      client: { type: "string" },
+      protocol: { type: "string" },
+      scenario: { type: "string" },
+      short: { type: "boolean", default: false },
+    },
   });
   process.exit((await runMatrix(values)) === 0 ? 0 : 1);
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 type arguments struct {
@@ -125,8 +126,26 @@ func runFranz(ctx context.Context, a arguments) error {
 		}
 		client.AllowRebalance()
 	}
+	memberID, _ := client.GroupMetadata()
 	client.CloseAllowingRebalance()
+	if a.instance != "-" && a.options["protocol"] == "consumer" {
+		return leaveForAWhile(a, memberID)
+	}
 	return nil
+}
+
+// franz-go 1.22.2 says that a static member leaves for a while (epoch -2) without its instance id, which Kafka 4.4 refuses too: its place would stay taken until
+// its session ends.
+func leaveForAWhile(a arguments, memberID string) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(a.bootstrap))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	request := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	request.Group, request.MemberID, request.InstanceID, request.MemberEpoch = a.group, memberID, &a.instance, -2
+	_, err = request.RequestWith(context.Background(), client)
+	return err
 }
 
 func commitFranz(a arguments, client *kgo.Client, records []*kgo.Record) {
