@@ -58,7 +58,7 @@ import {
   type SyncRequest,
   type TransactionalCommitRequest,
 } from "./group-types.ts";
-import { findCommitError, findFetchError, findStaleOffset } from "./offsets/consumer-offset-checks.ts";
+import { type CommitKind, findCommitError, findFetchError, findStaleOffset } from "./offsets/consumer-offset-checks.ts";
 import { type ExpiryContext, findExpiredOffsets } from "./offsets/offset-expiry.ts";
 import { OffsetStore } from "./offsets/offset-store.ts";
 import { PendingOffsets } from "./offsets/pending-offsets.ts";
@@ -132,7 +132,6 @@ export class CoordinatorShard implements GroupHost, LogShard {
       log,
       offsetMetadataMaxBytes: options.settings.offsetMetadataMaxBytes,
       findError: (request) => this.#findTransactionalError(request),
-      findStale: (request, topicId, partition) => this.#findStale(request, topicId, partition),
       putPending: (producerId, groupId, at, committed) => this.#applyOffset(groupId, at, committed, producerId),
       endTransaction: (producerId, isCommit) => this.#endTransaction(producerId, isCommit),
     });
@@ -313,7 +312,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
     const { groupId, generation } = request;
     const known = this.#groups.get(groupId);
     if (known === undefined && generation >= 0) return Promise.resolve(isNewClient ? "group-not-found" : "illegal-generation");
-    const error = known === undefined ? undefined : findCommitError(known, request, { isTransactional: false, isNewClient });
+    const error = known === undefined ? undefined : this.#findCommitError(known, request, { isTransactional: false, isNewClient });
     if (error !== undefined) return Promise.resolve(error);
     if (known?.kind === "classic" && (known.state === "Stable" || known.state === "PreparingRebalance")) known.keepAlive(request.memberId);
 
@@ -324,9 +323,8 @@ export class CoordinatorShard implements GroupHost, LogShard {
     const commits: [TopicPartition, CommittedOffset][] = [];
     for (const { topic, partition, topicId, offset, leaderEpoch, metadata } of request.offsets) {
       const isTooLarge = metadata.length > this.#options.settings.offsetMetadataMaxBytes;
-      const stale = this.#findStale(request, topicId, partition);
-      results.push(isTooLarge ? "metadata-too-large" : stale);
-      if (isTooLarge || stale !== undefined) continue;
+      results.push(isTooLarge ? "metadata-too-large" : undefined);
+      if (isTooLarge) continue;
       const committed = { topicId, offset, leaderEpoch, metadata, commitTimestampMs: nowMs, expireTimestampMs };
       commits.push([{ topic, partition }, committed]);
     }
@@ -340,9 +338,16 @@ export class CoordinatorShard implements GroupHost, LogShard {
     ).then((failure) => failure ?? results);
   }
 
-  #findStale(request: CommitRequest | TransactionalCommitRequest, topicId: string, partition: number): GroupError | undefined {
-    const group = this.#groups.get(request.groupId);
-    return group?.kind === "consumer" ? findStaleOffset(group, request, topicId, partition) : undefined;
+  /** Of the whole request: by who commits, and by what is not refused on its own. */
+  #findCommitError(group: AnyGroup, request: CommitRequest | TransactionalCommitRequest, kind: CommitKind): GroupError | undefined {
+    const error = findCommitError(group, request, kind);
+    if (error !== undefined || group.kind === "classic") return error;
+    const { offsetMetadataMaxBytes } = this.#options.settings;
+    return findStaleOffset(
+      group,
+      request,
+      request.offsets.filter(({ metadata }) => metadata.length <= offsetMetadataMaxBytes),
+    );
   }
 
   // --- transactions ---
@@ -363,9 +368,10 @@ export class CoordinatorShard implements GroupHost, LogShard {
   #findTransactionalError(request: TransactionalCommitRequest): GroupError | undefined {
     if (this.#isClosed()) return "not-coordinator";
     const known = this.#groups.get(request.groupId);
-    if (known !== undefined) return findCommitError(known, request, { isTransactional: true, isNewClient: request.isNewClient });
-    if (request.generation < 0) return undefined;
-    return request.isNewClient ? "group-not-found" : "illegal-generation";
+    const { isNewClient, generation } = request;
+    if (known === undefined) return generation < 0 ? undefined : isNewClient ? "group-not-found" : "illegal-generation";
+    const error = this.#findCommitError(known, request, { isTransactional: true, isNewClient });
+    return error === "stale-member-epoch" && !isNewClient ? "illegal-generation" : error;
   }
 
   // --- reading and deleting ---

@@ -34,7 +34,7 @@ import {
   offsetCommitRecord,
 } from "../protocol/messages/records/offset-commit.ts";
 import type { Crc32c } from "../protocol/record-batch.ts";
-import { buildBatch, type DecodedRecord, iterateRecords } from "../protocol/records.ts";
+import { buildBatch, type DecodedRecord, iterateRecords, type RecordHeader } from "../protocol/records.ts";
 import type { GroupView, StoredGroup } from "./classic/group-host.ts";
 import { metadataOf } from "./classic/group-roster.ts";
 import { decodeChange } from "./consumer/consumer-group-records.ts";
@@ -101,6 +101,16 @@ export function encodeGroupTombstone(groupId: string): GroupRecord {
   return { key: groupKey(groupId), value: null };
 }
 
+/** A classic group's record as it was stored. */
+export function encodeStoredGroup(groupId: string, value: Uint8Array): GroupRecord {
+  return { key: groupKey(groupId), value };
+}
+
+/** Of the record of a classic group; undefined for another record. */
+export function readGroupKey(key: Uint8Array): string | undefined {
+  return recordTypeOf(key) === groupMetadataRecord.type ? decodeRecordKey(groupMetadataRecord, key).group : undefined;
+}
+
 function groupKey(group: string): Uint8Array {
   return encodeRecordKey(groupMetadataRecord, newGroupMetadataKey({ group }));
 }
@@ -109,7 +119,12 @@ function groupKey(group: string): Uint8Array {
 
 /** Room that a batch's header and its records' own overhead take at most. */
 const BATCH_HEADROOM_BYTES = 128;
-const RECORD_HEADROOM_BYTES = 32;
+const RECORD_HEADROOM_BYTES = 64;
+
+/** On a record that is restated; its value is empty. Kafka's tools pass over headers. */
+const RESTATED_HEADER = "weir.restated";
+const RESTATED: readonly RecordHeader[] = [{ key: RESTATED_HEADER, value: null }];
+const NO_HEADERS: readonly RecordHeader[] = [];
 
 /** Batches of at most `maxBatchBytes` with these records in order; undefined when one record alone is larger. */
 export function buildBatches(
@@ -160,7 +175,13 @@ function buildOne(records: readonly GroupRecord[], nowMs: number, crc32c: Crc32c
     producer === undefined
       ? {}
       : { producerId: BigInt(producer.producerId), producerEpoch: producer.producerEpoch, baseSequence: -1, transactional: true };
-  const bytes = buildBatch({ records: records.map(({ key, value }) => ({ timestamp, key, value })), ...sender }, crc32c);
+  const inputs = records.map(({ key, value, isRestated }) => ({
+    timestamp,
+    key,
+    value,
+    headers: isRestated === true ? RESTATED : NO_HEADERS,
+  }));
+  const bytes = buildBatch({ records: inputs, ...sender }, crc32c);
   return {
     kind: "checked",
     bytes,
@@ -185,12 +206,18 @@ interface OffsetVisit {
 }
 
 export interface RecordVisitor {
-  /** `producerId`: of the transaction that the offset is part of; undefined outside of one. */
-  onOffset(group: string, at: TopicPartition, committed: CommittedOffset | undefined, producerId: number | undefined): void;
+  /** `producerId`: of the transaction that the offset is part of; undefined outside of one. `isRestated`: it was committed before what is pending. */
+  onOffset(
+    group: string,
+    at: TopicPartition,
+    committed: CommittedOffset | undefined,
+    producerId: number | undefined,
+    isRestated: boolean,
+  ): void;
   /** The producer's transaction has ended. */
   onMarker(producerId: number, isCommit: boolean): void;
-  /** undefined: deleted. */
-  onGroup(groupId: string, stored: StoredGroup | undefined): void;
+  /** undefined: deleted. `record`: where `stored` was read from. */
+  onGroup(groupId: string, stored: StoredGroup | undefined, record: GroupRecord): void;
   /** A record of a group of the consumer protocol. */
   onConsumerGroup(groupId: string, change: GroupChange): void;
   /** A record of another kind of group, or of a Kafka to come: left alone. */
@@ -238,28 +265,29 @@ function replayOffsets(
   for (let index = 0; index < batch.recordCount; index++) {
     const record = nextRecord(bytes, batch.end);
     if (record === undefined) return false;
-    const { keyAt, keyLength, valueAt, valueLength } = record;
-    if (!offsetReader.read(bytes, view, keyAt, keyLength, valueAt, valueLength)) return false;
+    const { keyAt, keyLength, valueAt, valueLength, headerCount } = record;
+    if (headerCount > 0 || !offsetReader.read(bytes, view, keyAt, keyLength, valueAt, valueLength)) return false;
     const { group, topic, partition, committed } = offsetReader;
     found.push({ group, at: { topic, partition }, committed });
   }
-  for (const { group, at, committed } of found) visitor.onOffset(group, at, committed, producerId);
+  for (const { group, at, committed } of found) visitor.onOffset(group, at, committed, producerId, false);
   return true;
 }
 
-function replayRecord({ key, value }: DecodedRecord, producerId: number | undefined, visitor: RecordVisitor): void {
+function replayRecord(record: DecodedRecord, producerId: number | undefined, visitor: RecordVisitor): void {
+  const { key, value } = record;
   if (key === null) return;
   const type = recordTypeOf(key);
   switch (type) {
     case legacyOffsetCommitRecord.type:
-      visitOffset(decodeRecordKey(legacyOffsetCommitRecord, key), value, producerId, visitor);
+      visitOffset(decodeRecordKey(legacyOffsetCommitRecord, key), record, producerId, visitor);
       return;
     case offsetCommitRecord.type:
-      visitOffset(decodeRecordKey(offsetCommitRecord, key), value, producerId, visitor);
+      visitOffset(decodeRecordKey(offsetCommitRecord, key), record, producerId, visitor);
       return;
     case groupMetadataRecord.type: {
       const { group } = decodeRecordKey(groupMetadataRecord, key);
-      visitor.onGroup(group, value === null ? undefined : toStoredGroup(decodeRecordValue(groupMetadataRecord, value)));
+      visitor.onGroup(group, value === null ? undefined : toStoredGroup(decodeRecordValue(groupMetadataRecord, value)), { key, value });
       return;
     }
     default: {
@@ -272,13 +300,13 @@ function replayRecord({ key, value }: DecodedRecord, producerId: number | undefi
 
 function visitOffset(
   { group, topic, partition }: OffsetCommitKey,
-  value: Uint8Array | null,
+  { value, headers }: DecodedRecord,
   producerId: number | undefined,
   visitor: RecordVisitor,
 ): void {
   const at = { topic, partition };
   if (value === null) {
-    visitor.onOffset(group, at, undefined, producerId);
+    visitor.onOffset(group, at, undefined, producerId, false);
     return;
   }
   const { offset, leaderEpoch, metadata, commitTimestamp, expireTimestamp, topicId } = decodeRecordValue(offsetCommitRecord, value);
@@ -290,7 +318,8 @@ function visitOffset(
     commitTimestampMs: Number(commitTimestamp),
     expireTimestampMs: expireTimestamp === -1n ? undefined : expireTimestamp,
   };
-  visitor.onOffset(group, at, committed, producerId);
+  const isRestated = headers.some(({ key }) => key === RESTATED_HEADER);
+  visitor.onOffset(group, at, committed, producerId, isRestated);
 }
 
 function toStoredGroup(value: GroupMetadataValue): StoredGroup {

@@ -204,6 +204,8 @@ export interface GroupRecord {
   readonly key: Uint8Array;
   /** null: a tombstone. */
   readonly value: Uint8Array | null;
+  /** Says again what was said before: what is pending in transactions came later (`group-state-records.ts`). */
+  readonly isRestated?: boolean;
 }
 
 export const NO_BYTES = new Uint8Array(0);

@@ -10,7 +10,7 @@ import { CONSUMER_PROTOCOL_TYPE } from "../classic/subscription.ts";
 import type { GroupError, JoinAnswer, JoinRequest, MemberIdentity, SyncAnswer, SyncRequest } from "../group-types.ts";
 import type { ConsumerGroup } from "./consumer-group.ts";
 import { type ConsumerMember, isRefusal, type Refusal } from "./consumer-group-types.ts";
-import { findFull, type Plan, type PlanContext, planMember, refuse, sortedUnique } from "./consumer-heartbeat.ts";
+import { findFull, isTargetDue, type Plan, type PlanContext, planMember, refuse, sortedUnique } from "./consumer-heartbeat.ts";
 import { readSubscription, toTopicIds, writeAssignment } from "./embedded-protocol.ts";
 import { partitionsOf } from "./topic-partitions.ts";
 
@@ -101,11 +101,11 @@ export function describeSync(member: ConsumerMember, { protocolType, protocolNam
 }
 
 /** There is a new target, something to give up, or something to be had that was not free before. */
-export function hasToJoinAgain(group: ConsumerGroup, member: ConsumerMember, { nowMs, assignmentIntervalMs }: PlanContext): boolean {
+export function hasToJoinAgain(group: ConsumerGroup, member: ConsumerMember, context: PlanContext): boolean {
   const { epoch, state } = member.progress;
   if (epoch < group.targetEpoch || state === "unrevoked-partitions") return true;
   // Nobody but classic members may be left: one of them has to make the target.
-  if (group.epoch > group.targetEpoch && nowMs >= group.targetTimestampMs + assignmentIntervalMs) return true;
+  if (group.epoch > group.targetEpoch && isTargetDue(group, context)) return true;
   return state === "unreleased-partitions" && isAllFree(group, member);
 }
 

@@ -262,6 +262,18 @@ export class ConsumerGroup {
     };
   }
 
+  /** The records that say all that there is of the group, each as it is in the moment in which it is asked for. */
+  *changes(): Generator<GroupChange, void> {
+    yield { kind: "group-epoch", value: { epoch: this.#epoch, metadataHash: this.#metadataHash } };
+    for (const [memberId, { subscription }] of this.#members) yield { kind: "member", memberId, value: subscription };
+    for (const [pattern, value] of this.#patterns) yield { kind: "pattern", pattern, value };
+    for (const [memberId, value] of this.#targets) yield { kind: "target", memberId, value };
+    yield { kind: "target-epoch", value: { epoch: this.#targetEpoch, timestampMs: this.#targetTimestampMs } };
+    for (const [memberId, { progress }] of this.#members) {
+      if (progress !== NO_PROGRESS) yield { kind: "progress", memberId, value: progress };
+    }
+  }
+
   /** The records that take away all that there is of the group. */
   tombstones(): GroupChange[] {
     const changes: GroupChange[] = [];

@@ -319,6 +319,11 @@ function subscribedTo(
 
 // --- the target ---
 
+/** The last one is old enough, or was made by a clock that was ahead: another broker's, or this one's before it was set back. */
+export function isTargetDue({ targetTimestampMs }: ConsumerGroup, { nowMs, assignmentIntervalMs }: PlanContext): boolean {
+  return nowMs >= targetTimestampMs + assignmentIntervalMs || nowMs < targetTimestampMs;
+}
+
 function planTarget(
   group: ConsumerGroup,
   update: MemberUpdate,
@@ -330,8 +335,8 @@ function planTarget(
 ): { readonly epoch: number; readonly assignment: Assignment } {
   const { memberId, replaced } = update;
   const beforeId = replaced?.memberId ?? memberId;
-  const isDue = group.targetTimestampMs === 0 || context.nowMs >= group.targetTimestampMs + context.assignmentIntervalMs;
-  if (epoch <= group.targetEpoch || !isDue) return { epoch: group.targetEpoch, assignment: group.getTarget(beforeId) };
+  if (epoch <= group.targetEpoch || !isTargetDue(group, context))
+    return { epoch: group.targetEpoch, assignment: group.getTarget(beforeId) };
   const ids = new SubscribedIds(patterns, context);
   const members: AssignorMember[] = [];
   for (const each of group.members()) {

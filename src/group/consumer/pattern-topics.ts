@@ -62,7 +62,9 @@ function isRefreshDue(group: ConsumerGroup, { nowMs, topicsVersion, patternRefre
     oldestVersion = Math.min(oldestVersion, Number(version));
     newestMs = Math.max(newestMs, timestampMs);
   }
-  if (nowMs <= newestMs + REFRESH_AT_MOST_EVERY_MS) return false;
+  // By a clock that was ahead: another broker's, or this one's before it was set back.
+  const isFromAhead = nowMs < newestMs;
+  if (nowMs <= newestMs + REFRESH_AT_MOST_EVERY_MS && !isFromAhead) return false;
   return oldestVersion < topicsVersion || nowMs > newestMs + patternRefreshIntervalMs;
 }
 

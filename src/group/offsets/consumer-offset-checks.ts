@@ -19,7 +19,7 @@ export interface CommitKind {
   readonly isNewClient: boolean;
 }
 
-/** Of the whole request; single offsets may be refused by `findStaleOffset`. */
+/** By who commits; `findStaleOffset` looks at what is committed. */
 export function findCommitError(group: AnyGroup, committer: Committer, kind: CommitKind): GroupError | undefined {
   const { memberId, groupInstanceId, generation } = committer;
   if (group.kind === "classic") return group.findCommitError(committer, generation, kind.isTransactional);
@@ -32,18 +32,20 @@ export function findCommitError(group: AnyGroup, committer: Committer, kind: Com
   return generation > member.progress.epoch ? staleness(member) : undefined;
 }
 
-/** Of one partition, by a member that `findCommitError` has let pass. */
+/** The first that is too old for its partition, by a member that `findCommitError` has let pass: then none of the request's is taken. */
 export function findStaleOffset(
   group: ConsumerGroup,
   { memberId, generation }: Committer,
-  topicId: string,
-  partition: number,
+  offsets: Iterable<{ readonly topicId: string; readonly partition: number }>,
 ): GroupError | undefined {
   const member = group.getMember(memberId);
   if (member === undefined || generation === member.progress.epoch) return undefined;
   const { assigned, pendingRevocation } = member.progress;
-  const givenAt = assigned.get(topicId)?.get(partition) ?? pendingRevocation.get(topicId)?.get(partition);
-  return givenAt === undefined || generation < givenAt ? staleness(member) : undefined;
+  for (const { topicId, partition } of offsets) {
+    const givenAt = assigned.get(topicId)?.get(partition) ?? pendingRevocation.get(topicId)?.get(partition);
+    if (givenAt === undefined || generation < givenAt) return staleness(member);
+  }
+  return undefined;
 }
 
 export function findFetchError(group: ConsumerGroup, { memberId, memberEpoch }: OffsetFetcher): GroupError | undefined {

@@ -25,10 +25,8 @@ export interface TransactionalCommitsOptions {
   readonly crc32c: Crc32c;
   readonly offsetMetadataMaxBytes: number;
   maxBatchBytes(): number;
-  /** May the offsets be committed now? Group, member and generation. */
+  /** May the offsets be committed now? Group, member, and its generation or epoch. */
   findError(request: TransactionalCommitRequest): GroupError | undefined;
-  /** May the offset of one partition be committed by the member of the request, under its epoch? */
-  findStale(request: TransactionalCommitRequest, topicId: string, partition: number): GroupError | undefined;
   /** In memory. */
   putPending(producerId: number, groupId: string, at: TopicPartition, committed: CommittedOffset): void;
   endTransaction(producerId: number, isCommit: boolean): void;
@@ -77,9 +75,8 @@ export class TransactionalCommits {
     const commits: [TopicPartition, CommittedOffset][] = [];
     for (const { topic, partition, topicId, offset, leaderEpoch, metadata } of request.offsets) {
       const isTooLarge = metadata.length > this.#options.offsetMetadataMaxBytes;
-      const stale = this.#options.findStale(request, topicId, partition);
-      results.push(isTooLarge ? "metadata-too-large" : stale);
-      if (isTooLarge || stale !== undefined) continue;
+      results.push(isTooLarge ? "metadata-too-large" : undefined);
+      if (isTooLarge) continue;
       const committed = { topicId, offset, leaderEpoch, metadata, commitTimestampMs: nowMs, expireTimestampMs: undefined };
       commits.push([{ topic, partition }, committed]);
     }

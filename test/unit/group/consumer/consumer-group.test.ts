@@ -211,7 +211,7 @@ test("topics that grow, go and come again change the target", async () => {
   harness.expectLogSaysTheSame();
 });
 
-test("commits: under the member's epoch, or an older one for what it has had since", async () => {
+test("commits: under the member's epoch, or an older one for what it has had since; one that is too old refuses all, as in Kafka 4.4", async () => {
   const harness = new ConsumerHarness();
   const topicId = harness.addTopic("t", 2);
   const first = new ConsumerClient(harness, "a", { topics: ["t"] });
@@ -226,9 +226,10 @@ test("commits: under the member's epoch, or an older one for what it has had sin
   expect(findCommitError(harness.group, of("", -1), kind)).toBe("unknown-member");
   expect(findCommitError(harness.group, of("", -1), { ...kind, isTransactional: true })).toBeUndefined();
   const [kept = -1] = first.owned.get(topicId) ?? [];
-  expect(findStaleOffset(harness.group, of("a", 2), topicId, kept)).toBeUndefined();
-  expect(findStaleOffset(harness.group, of("a", 2), topicId, 1 - kept)).toBe("stale-member-epoch");
-  expect(findStaleOffset(harness.group, of("b", 2), topicId, 1 - kept)).toBe("stale-member-epoch");
+  const at = (partition: number) => ({ topicId, partition });
+  expect(findStaleOffset(harness.group, of("a", 2), [at(kept)])).toBeUndefined();
+  expect(findStaleOffset(harness.group, of("a", 2), [at(kept), at(1 - kept)])).toBe("stale-member-epoch");
+  expect(findStaleOffset(harness.group, of("b", 2), [at(1 - kept)])).toBe("stale-member-epoch");
   expect(findFetchError(harness.group, { memberId: "a", memberEpoch: 2 })).toBe("stale-member-epoch");
   expect(findFetchError(harness.group, { memberId: "z", memberEpoch: 2 })).toBe("unknown-member");
 });
