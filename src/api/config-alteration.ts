@@ -130,7 +130,7 @@ function findResourceError({ config }: ApiServices, { resourceType, resourceName
       if (Number(resourceName) === config.nodeId) return undefined;
       return invalidRequest(`Unexpected broker id, expected ${config.nodeId}, but received ${resourceName}`);
     case ConfigResourceType.GROUP:
-      return resourceName === "" ? invalidRequest("Default group resources are not allowed.") : undefined;
+      return undefined;
     case ConfigResourceType.CLIENT_METRICS:
       return invalidRequest("This server collects no metrics of clients");
     default:
@@ -147,6 +147,8 @@ function findValuesError(
     const message = findBrokerConfigError(config, configs, resourceName !== "");
     return message === undefined ? undefined : invalidRequest(message);
   }
+  // Kafka looks at the operations first.
+  if (resourceType === ConfigResourceType.GROUP && resourceName === "") return invalidRequest("Default group resources are not allowed.");
   const message = resourceType === ConfigResourceType.TOPIC ? findTopicConfigError(config, configs) : findGroupConfigError(config, configs);
   return message === undefined ? undefined : invalidConfig(message);
 }

@@ -108,7 +108,10 @@ function take(member: ConsumerMemberModel, answer: heartbeat.ConsumerGroupHeartb
   bindings.set(`epoch:${member.reference}`, answer.memberEpoch);
   if (answer.assignment === null) return;
   bindings.set(`before:${member.reference}`, bindings.string(`owned:${member.reference}`, "[]"));
-  const partitions = answer.assignment.topicPartitions.map(({ topicId, partitions: of }) => ({ topicId, partitions: of }));
+  // In one order, since the ids are in another on each server.
+  const partitions = answer.assignment.topicPartitions
+    .map(({ topicId, partitions: of }) => ({ topicId, partitions: of.toSorted((a, b) => a - b) }))
+    .toSorted((a, b) => (bindings.topicName(a.topicId) < bindings.topicName(b.topicId) ? -1 : 1));
   bindings.set(`owned:${member.reference}`, JSON.stringify(partitions));
 }
 

@@ -44,6 +44,12 @@ export class Bindings {
     return this.string(`topic:${name}`, absentTopicId);
   }
 
+  /** "" when this server never named it. */
+  topicName(id: string): string {
+    for (const [reference, value] of this.#values) if (value === id && reference.startsWith("topic:")) return reference.slice(6);
+    return "";
+  }
+
   bindTopic(name: string | null, id: string): void {
     if (name !== null && id !== ZERO_UUID) this.set(`topic:${name}`, id);
   }

@@ -17,6 +17,12 @@ import {
   newDescribeTopicPartitionsRequest,
   newTopicRequest,
 } from "../../../src/protocol/messages/describe-topic-partitions.ts";
+import {
+  type IncrementalAlterConfigsResponse,
+  newAlterableConfig,
+  newAlterConfigsResource,
+  newIncrementalAlterConfigsRequest,
+} from "../../../src/protocol/messages/incremental-alter-configs.ts";
 import { type MetadataResponse, newMetadataRequest, newMetadataRequestTopic } from "../../../src/protocol/messages/metadata.ts";
 import { ApiHarness } from "../support/api-harness.ts";
 
@@ -47,6 +53,18 @@ test("an internal setting of groups is told where the broker sets its default", 
   };
   expect(await ask({})).toEqual([]);
   expect(await ask({ [`group.${name}`]: "false" })).toMatchObject([{ name, value: "false" }]);
+});
+
+test("of a change to a group without a name, an operation that cannot be is told first", async () => {
+  const api = new ApiHarness();
+  const ask = async (configOperation: number) => {
+    const configs = [newAlterableConfig({ name: "consumer.heartbeat.interval.ms", value: "6000", configOperation })];
+    const resources = [newAlterConfigsResource({ resourceType: 32, resourceName: "", configs })];
+    const request = newIncrementalAlterConfigsRequest({ resources });
+    return (await api.callOverWire<IncrementalAlterConfigsResponse>(44, request, 1)).responses[0];
+  };
+  expect(await ask(0)).toMatchObject({ errorCode: ErrorCodes.INVALID_REQUEST, errorMessage: "Default group resources are not allowed." });
+  expect((await ask(2))?.errorCode).toBe(ErrorCodes.INVALID_CONFIG);
 });
 
 test("authorized operations are told of names that do not exist too, and not of unknown ids", async () => {
