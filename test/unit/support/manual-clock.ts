@@ -8,11 +8,13 @@ interface Timer {
 
 export class ManualClock implements Clock {
   #nowMs = 0;
+  /** What somebody has set the wall clock off by. */
+  wallOffsetMs = 0;
   #timers: Timer[] = [];
   #deferred: (() => void)[] = [];
 
   wallMs(): number {
-    return 1_700_000_000_000 + Math.floor(this.#nowMs);
+    return 1_700_000_000_000 + this.wallOffsetMs + Math.floor(this.#nowMs);
   }
 
   monotonicMs(): number {

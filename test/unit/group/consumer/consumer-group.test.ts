@@ -72,6 +72,20 @@ test("between two targets lies the assignment interval", async () => {
   expect([first, second].map(({ owned }) => countPartitions(owned))).toEqual([1, 1]);
 });
 
+test("a clock that is set back, or is another broker's, delays neither a target nor a look at patterns", async () => {
+  const harness = new ConsumerHarness({ "group.consumer.assignment.interval.ms": "1000" });
+  harness.addTopic("logs-1", 1);
+  const first = new ConsumerClient(harness, "a", { pattern: "logs-.*" });
+  await first.beat();
+  harness.host.clock.wallOffsetMs = -3_600_000;
+  harness.addTopic("logs-2", 2);
+  const second = new ConsumerClient(harness, "b", { pattern: "logs-.*" });
+  await second.beat();
+  await settle([first, second]);
+  expect(harness.group.state).toBe("Stable");
+  expect(countPartitions(first.owned) + countPartitions(second.owned)).toBe(3);
+});
+
 test("a member that does not give its partitions up in time is fenced, and one that sends nothing too", async () => {
   const harness = new ConsumerHarness({ "group.consumer.session.timeout.ms": String(SESSION_MS) });
   harness.addTopic("t", 2);
