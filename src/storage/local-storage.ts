@@ -115,6 +115,7 @@ export class LocalStorage implements Storage {
       wal,
       objects: new ObjectReader(options.ranges, this.cache),
       clock: options.clock,
+      logger: options.logger,
       sliceBudget: this.sliceBudget,
       loadBudget: this.loadBudget,
     });

@@ -9,6 +9,7 @@
 import { allocateUnfilled } from "../../base/buffer-pool.ts";
 import type { Clock } from "../../base/clock.ts";
 import { Trouble } from "../../base/trouble.ts";
+import type { Logger } from "../../telemetry/telemetry.ts";
 import type { MemoryBudget, MemoryLease } from "../cache/memory-budget.ts";
 import type { ReadLimits, RecordsSlice, StreamId } from "../types.ts";
 import type { PayloadPlace, Wal } from "../wal/wal.ts";
@@ -63,6 +64,7 @@ export interface CatchUpReaderOptions {
   readonly wal: Wal;
   readonly objects: ObjectReader;
   readonly clock: Clock;
+  readonly logger: Logger;
   readonly sliceBudget: MemoryBudget;
   readonly loadBudget: MemoryBudget;
 }
@@ -71,6 +73,7 @@ export class CatchUpReader implements TailSource {
   readonly wal: Wal;
   readonly objects: ObjectReader;
   private readonly clock: Clock;
+  private readonly logger: Logger;
   private readonly sliceBudget: MemoryBudget;
   private readonly loadBudget: MemoryBudget;
 
@@ -78,6 +81,7 @@ export class CatchUpReader implements TailSource {
     this.wal = options.wal;
     this.objects = options.objects;
     this.clock = options.clock;
+    this.logger = options.logger;
     this.sliceBudget = options.sliceBudget;
     this.loadBudget = options.loadBudget;
   }
@@ -119,7 +123,7 @@ export class CatchUpReader implements TailSource {
     throw streamUnreadable(log.id, fromOffset, log.committedEndOffset);
   }
 
-  /** Undefined: the bytes were reused meanwhile (so they are committed): resolve again. */
+  /** Undefined: the bytes were reused meanwhile, or are damaged, and the first of them are committed: resolve again. */
   private async readTail(
     log: StreamLog,
     sequence: number,
@@ -145,7 +149,7 @@ export class CatchUpReader implements TailSource {
     }
   }
 
-  /** From ring or device; false when some of the batches are in neither any more. */
+  /** From ring or device; false when some of the batches are in neither any more, or are damaged, and the first are committed: the device is a copy then. */
   async copyTail(log: StreamLog, firstSequence: number, endSequence: number, target: Uint8Array): Promise<boolean> {
     const { index } = log;
     const places: PayloadPlace[] = [];
@@ -167,8 +171,11 @@ export class CatchUpReader implements TailSource {
       await this.wal.readAll(places, (i, bytes) => target.set(bytes, positions[i] as number));
       return true;
     } catch (error) {
-      if (error instanceof Trouble && error.code === "wal-range-gone") return false;
-      throw error;
+      if (!(error instanceof Trouble)) throw error;
+      if (error.code === "wal-range-gone") return false;
+      if (error.code !== "wal-damaged" || index.baseOffset(firstSequence) >= log.committedEndOffset) throw error;
+      this.logger.warn("wal.copy-damaged", error.message);
+      return false;
     }
   }
 

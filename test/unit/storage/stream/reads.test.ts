@@ -2,6 +2,8 @@
 import { expect, test } from "bun:test";
 import type { CommittedRange } from "../../../../src/storage/ports.ts";
 import type { Stream } from "../../../../src/storage/types.ts";
+import { WAL_BLOCK_BYTES } from "../../../../src/storage/wal/wal-device.ts";
+import { DATA_START_BLOCK } from "../../../../src/storage/wal/wal-format.ts";
 import { GateStore } from "../gate-store.ts";
 import {
   drain,
@@ -227,4 +229,36 @@ test("a slice of the tail outlives the ring: it loads from device, and from obje
   expect(world.wal.isOnDevice(0 as never)).toBe(false);
   expect(await drive(world.clock, expectBatches(late, model, 1))).toBe(3);
   await settleTurns(world.clock, 40);
+});
+
+test("N2: a batch that is damaged on the device is read from objects when it is there, and from nowhere when it is not", async () => {
+  const world = await openWorld({ deviceBlocks: 256, ringBlocks: 16, storage: { uploadSizeBytes: 1 << 20, uploadIntervalMs: 1_000_000 } });
+  world.metadata.add(STREAM_A);
+  const stream = openStream(world, STREAM_A);
+  const model: ModelBatch[] = [];
+  const appendSome = async (count: number) => {
+    for (let i = 0; i < count; i += 1) {
+      const batch = makeBatch(stream.nextOffset, 1, 1, 3_000);
+      while (!tryAppendBatch(world, stream, batch)) await world.clock.advance(50).then(() => settleTurns(world.clock, 5));
+      model.push(batch);
+      await settleTurns(world.clock, 4);
+    }
+  };
+  const damage = async (): Promise<void> => {
+    for (let at = 0; at < world.device.capacityBytes; at += WAL_BLOCK_BYTES) {
+      const block = await world.device.read(at, WAL_BLOCK_BYTES);
+      if (at < DATA_START_BLOCK * WAL_BLOCK_BYTES || block[2_000] === 0) continue;
+      block[2_000]! ^= 1;
+      await world.device.write(block, at);
+    }
+  };
+  await appendSome(20);
+  await drive(world.clock, world.storage.flushToObjects());
+  await appendSome(20);
+  await damage();
+  const read = async (offset: number) => expectBatches(await stream.read(offset, NO_LIMIT), model, offset);
+  expect(await drive(world.clock, read(0))).toBe(20);
+  expect(world.logger.events.filter(({ event }) => event === "wal.copy-damaged")).toHaveLength(1);
+  await expect(drive(world.clock, read(20))).rejects.toMatchObject({ code: "wal-damaged" });
+  expect(world.storage.heldBytes).toBe(0);
 });
