@@ -65,6 +65,7 @@ export const EVENTS = {
   "wal.recovered": "The WAL is open: where the scan began and ended, and what it found.",
   "wal.damaged": "Durable commits cannot be read back; the partitions concerned are named.",
   "wal.header-copy-damaged": "One of two header copies was damaged and is written anew.",
+  "wal.copy-damaged": "A batch on the WAL device is damaged; the object store has it, and readers are given that.",
   "wal.missing": "Partitions stay offline until the WAL that holds their tail is back.",
   "wal.full": "Appends wait until uploads have freed the WAL.",
   "wal.resumed": "The WAL has room again.",
