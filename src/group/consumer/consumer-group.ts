@@ -312,14 +312,13 @@ const UNKNOWN_SUBSCRIPTION: MemberSubscription = {
   classic: undefined,
 };
 
-/** What most members ask for; undefined when nobody asks. Of two that as many ask for it is "uniform", which lies first in Kafka's table. */
-export function preferredAssignor(counts: ReadonlyMap<string, number>): string | undefined {
+/** What most members ask for; undefined when nobody asks. Of as many: what is new, else "uniform", as in Kafka. */
+export function preferredAssignor(counts: ReadonlyMap<string, number>, isNew: (name: string) => boolean = () => false): string | undefined {
   let preferred: string | undefined;
-  let most = 0;
   for (const [name, count] of counts) {
-    if (count < most || (count === most && name !== "uniform")) continue;
-    preferred = name;
-    most = count;
+    const most = preferred === undefined ? 0 : (counts.get(preferred) ?? 0);
+    const winsTie = isNew(name) || (name === "uniform" && preferred !== undefined && !isNew(preferred));
+    if (count > most || (count === most && winsTie)) preferred = name;
   }
   return preferred;
 }

@@ -223,9 +223,10 @@ export function planMember(group: ConsumerGroup, update: MemberUpdate, context: 
   const hasTopicsChanged = !isSameTopics(base?.subscription.topics ?? [], subscription.topics);
   const hasPatternChanged = (base?.subscription.pattern ?? "") !== subscription.pattern;
   const hasSubscriptionChanged = hasTopicsChanged || hasPatternChanged;
-  const assignor = preferredAssignor(group.assignorCounts()) ?? context.defaultAssignor;
-  const assignorCounts = changedCounts(group.assignorCounts(), assignorsOf(base?.subscription), assignorsOf(subscription));
-  const nextAssignor = preferredAssignor(assignorCounts) ?? context.defaultAssignor;
+  const countsBefore = group.assignorCounts();
+  const assignor = preferredAssignor(countsBefore) ?? context.defaultAssignor;
+  const assignorCounts = changedCounts(countsBefore, assignorsOf(base?.subscription), assignorsOf(subscription));
+  const nextAssignor = preferredAssignor(assignorCounts, (name) => !countsBefore.has(name)) ?? context.defaultAssignor;
   const isPatternKnown = subscription.pattern === "" || group.patterns().has(subscription.pattern);
   const isBumped = hasTopicsChanged || (hasPatternChanged && isPatternKnown) || patterns.haveTopicsChanged || assignor !== nextAssignor;
   let { epoch } = group;
@@ -412,9 +413,12 @@ export function findLeaving(group: ConsumerGroup, request: ConsumerHeartbeat): L
   return { member, isTemporary: memberEpoch === LEFT_STATIC_EPOCH };
 }
 
-/** The member's place is kept for its session. */
+/** The member's place is kept for its session. Whoever takes it may commit under any epoch what it is given back. */
 export function planStaticLeave({ memberId, progress }: ConsumerMember): GroupChange[] {
-  return [{ kind: "progress", memberId, value: { ...progress, epoch: LEFT_STATIC_EPOCH, pendingRevocation: NO_PARTITIONS } }];
+  const assigned = new Map(
+    Array.from(progress.assigned, ([topicId, of]) => [topicId, new Map(Array.from(of.keys(), (partition) => [partition, 0]))] as const),
+  );
+  return [{ kind: "progress", memberId, value: { ...progress, epoch: LEFT_STATIC_EPOCH, assigned, pendingRevocation: NO_PARTITIONS } }];
 }
 
 /** Takes members out. The next heartbeat of another makes the target without them. */

@@ -135,8 +135,9 @@ export function consumerLeaveSteps(model: Model, choice: Choice): Step[] {
   const isTemporary = member.instance !== null && choice.chance(0.6);
   const isOdd = choice.chance(0.1);
   const instanceId = isOdd ? choice.pick([null, "instance-1", "no-such-instance"]) : member.instance;
-  if (member.state === "in" && instanceId === member.instance) member.state = isTemporary ? "away" : "out";
   const epoch = isTemporary || (isOdd && choice.chance(0.5)) ? -2 : -1;
+  const isTaken = epoch === -1 || instanceId !== null;
+  if (member.state === "in" && instanceId === member.instance && isTaken) member.state = epoch === -2 ? "away" : "out";
   return [beatStep(model.version(heartbeatKey, choice), group, member, { epoch: () => epoch, instanceId })];
 }
 

@@ -248,6 +248,30 @@ test("commits: under the member's epoch, or an older one for what it has had sin
   expect(findFetchError(harness.group, { memberId: "z", memberEpoch: 2 })).toBe("unknown-member");
 });
 
+test("a static member that has left and is back may commit what it had under any epoch, as in Kafka 4.4", async () => {
+  const harness = new ConsumerHarness();
+  const topicId = harness.addTopic("t", 1);
+  const client = new ConsumerClient(harness, "a", { topics: ["t"] }, "i");
+  await client.beat();
+  const commit = { memberId: "a", groupInstanceId: "i", generation: 1 };
+  expect(findStaleOffset(harness.group, commit, [{ topicId, partition: 0 }])).toBe("stale-member-epoch");
+  await client.leave(-2);
+  expect(await client.beat()).toMatchObject({ memberEpoch: 2 });
+  expect(findStaleOffset(harness.group, commit, [{ topicId, partition: 0 }])).toBeUndefined();
+  harness.expectLogSaysTheSame();
+});
+
+test("of assignors that as many ask for, one that is new is taken, and told of is uniform, as in Kafka 4.4", () => {
+  const counts = new Map([
+    ["range", 1],
+    ["uniform", 1],
+  ]);
+  expect(preferredAssignor(counts)).toBe("uniform");
+  expect(preferredAssignor(counts, (name) => name === "range")).toBe("range");
+  expect(preferredAssignor(new Map([...counts, ["range", 2]]))).toBe("range");
+  expect(preferredAssignor(new Map())).toBeUndefined();
+});
+
 test("a full group takes no more members", async () => {
   const harness = new ConsumerHarness({ "group.consumer.max.size": "1" });
   harness.addTopic("t", 1);
