@@ -38,8 +38,9 @@ export async function loadToEnd({ log, clock, bufferBytes, replay, onProblem, is
     const view = viewOf(bytes);
     let startedMs = clock.monotonicMs();
     for (let start = 0; start < bytes.length && !isClosed(); ) {
-      const { end } = readStoredBatch(view, start);
+      const { end, lastOffset } = readStoredBatch(view, start);
       replay(bytes.subarray(start, end), fromOffset);
+      log.sizes.note(lastOffset + 1, end - start);
       start = end;
       if (clock.monotonicMs() - startedMs < STRETCH_MS) continue;
       await clock.sleep(0);

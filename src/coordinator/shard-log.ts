@@ -14,6 +14,7 @@ import type { CheckedBatch } from "../partition/batch-validation.ts";
 import { copySlice, type PartitionLog } from "../partition/partition-log.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Reservation } from "../storage/types.ts";
+import { LogSizes } from "./log-sizes.ts";
 
 interface WaitingBatch {
   readonly batch: CheckedBatch;
@@ -24,23 +25,31 @@ export interface ShardLogOptions {
   readonly log: PartitionLog;
   readonly storage: Storage;
   wallMs(): number;
+  /** How exactly the log's sizes are known. Default: 64 KiB. */
+  readonly sizeStepBytes?: number | undefined;
   /** Appends are no longer possible, or their outcome is not known: the coordinator has to give up the partition. Called once. */
   readonly onLost: (reason: string) => void;
 }
 
+const SIZE_STEP_BYTES = 64 * 1024;
+
 export class ShardLog {
   readonly log: PartitionLog;
+  /** Of what was read at the load and appended since. */
+  readonly sizes: LogSizes;
   readonly #options: ShardLogOptions;
   readonly #waiting: WaitingBatch[] = [];
   readonly #closing = new AbortController();
   /** Who waits until a number of batches is durable, in order. */
   readonly #durableWaiters: { readonly count: number; readonly callback: () => void }[] = [];
   #isReserving = false;
+  #onGrown: () => void = () => {};
   #givenCount = 0;
   #durableCount = 0;
 
   constructor(options: ShardLogOptions) {
     this.log = options.log;
+    this.sizes = new LogSizes(options.sizeStepBytes ?? SIZE_STEP_BYTES);
     this.#options = options;
   }
 
@@ -74,7 +83,9 @@ export class ShardLog {
       const reservation = isFree ? storage.tryReserve(sizeBytes, 1) : undefined;
       if (reservation !== undefined) {
         try {
-          return write(reservation);
+          const outcome = write(reservation);
+          this.#noteGrowth(sizeBytes);
+          return outcome;
         } finally {
           reservation.release();
         }
@@ -88,6 +99,24 @@ export class ShardLog {
   noteAppended(done: () => void): void {
     this.#givenCount += 1;
     this.#settleWhenDurable(done);
+  }
+
+  /** `listener` runs in the step in which something was appended: it must append nothing itself. */
+  watchGrowth(listener: () => void): void {
+    this.#onGrown = listener;
+  }
+
+  /** Resolves with true when everything given so far is durable, with false when the log is closed first. */
+  allDurable(): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const onClosed = (): void => resolve(false);
+    if (this.isClosed) onClosed();
+    this.#closing.signal.addEventListener("abort", onClosed, { once: true });
+    this.whenDurable(() => {
+      this.#closing.signal.removeEventListener("abort", onClosed);
+      resolve(true);
+    });
+    return promise;
   }
 
   /** Calls `callback` when everything appended so far is durable: at once when nothing is pending, never after `close`. */
@@ -139,7 +168,16 @@ export class ShardLog {
       this.#lose(`the partition log answers ${outcome.kind}`);
       return;
     }
+    this.#noteGrowth(next.batch.bytes.length);
     this.#settleWhenDurable(next.done);
+  }
+
+  /** A batch of at most so many bytes was appended, or nothing. */
+  #noteGrowth(sizeBytes: number): void {
+    const { logEndOffset } = this.log;
+    if (logEndOffset <= this.sizes.endOffset) return;
+    this.sizes.note(logEndOffset, sizeBytes);
+    this.#onGrown();
   }
 
   #settleWhenDurable(done: (() => void) | undefined): void {

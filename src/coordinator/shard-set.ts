@@ -52,10 +52,14 @@ export interface ShardSetOptions<Shard extends LogShard> {
   onUnloaded(shard: Shard, reason: string): void;
   onOpenFailed(partition: number, message: string): void;
   onTopicNotCreated(message: string): void;
+  /** Logs above it may be written anew; default REWRITE_ABOVE_BYTES. */
+  readonly rewriteAboveBytes?: number | undefined;
 }
 
 /** Partitions that are read at the same time: each holds a load buffer. */
 const MAX_PARALLEL_LOADS = 4;
+/** Of a log that is just long enough to be written anew. */
+const SIZE_STEPS = 16;
 
 export class ShardSet<Shard extends LogShard> {
   readonly #options: ShardSetOptions<Shard>;
@@ -150,11 +154,17 @@ export class ShardSet<Shard extends LogShard> {
 
   /** Resolves when the log is open; an empty one is active then, another one is being read. */
   async #openLog(topic: TopicView, partition: number): Promise<Shard | ShardError> {
-    const { partitions, storage, clock, createShard, onOpenFailed } = this.#options;
+    const { partitions, storage, clock, createShard, onOpenFailed, rewriteAboveBytes } = this.#options;
     try {
       const log = await partitions.open(topic.topicId, partition);
       if (!(log instanceof PartitionLog) || this.#isClosed) return "not-coordinator";
-      const shardLog = new ShardLog({ log, storage, wallMs: () => clock.wallMs(), onLost: (reason) => this.#unload(shard, reason) });
+      const shardLog = new ShardLog({
+        log,
+        storage,
+        sizeStepBytes: rewriteAboveBytes === undefined ? undefined : rewriteAboveBytes / SIZE_STEPS,
+        wallMs: () => clock.wallMs(),
+        onLost: (reason) => this.#unload(shard, reason),
+      });
       const shard: Shard = createShard(shardLog, topic);
       this.#shards.set(partition, shard);
       if (log.logEndOffset === log.logStartOffset) await shard.load();

@@ -9,29 +9,24 @@
  *
  * Neighbours: `coordinator/shard-log.ts` (the log), `group-records.ts` (its format), `classic/classic-group.ts`, `group-coordinator.ts` (which groups are whose).
  */
-import type { Clock } from "../base/clock.ts";
-import type { Random } from "../base/random.ts";
 import { randomUuidBytes } from "../base/random.ts";
-import type { Config } from "../config/config.ts";
 import { loadToEnd } from "../coordinator/load-to-end.ts";
+import { LogRewrite } from "../coordinator/log-rewrite.ts";
 import type { MarkerResult } from "../coordinator/marker-writer.ts";
 import type { ShardLog } from "../coordinator/shard-log.ts";
 import type { LogShard, ShardState } from "../coordinator/shard-set.ts";
 import type { Timer, TimerQueue } from "../coordinator/timer-queue.ts";
 import type { TopicPartition } from "../coordinator/topic-partition.ts";
-import type { ImageView } from "../metadata/cluster-metadata.ts";
-import type { Decompress } from "../partition/batch-validation.ts";
-import type { TransactionGate, TransactionMarker } from "../partition/transaction-ports.ts";
-import type { Crc32c } from "../protocol/record-batch.ts";
-import type { Logger } from "../telemetry/telemetry.ts";
+import type { TransactionMarker } from "../partition/transaction-ports.ts";
 import type { AnyGroup } from "./any-group.ts";
 import { ClassicGroup } from "./classic/classic-group.ts";
 import type { GroupHost, GroupView, StoredGroup } from "./classic/group-host.ts";
+import { noteMembersExpired, noteRebalanceCompleted, noteRebalanceJoined, noteRebalanceStarted } from "./classic/rebalance-notes.ts";
+import { StoredGroups } from "./classic/stored-groups.ts";
 import type { ConsumerGroup } from "./consumer/consumer-group.ts";
 import { encodeChange } from "./consumer/consumer-group-records.ts";
 import type { ConsumerHeartbeat, HeartbeatAnswer, Refusal } from "./consumer/consumer-group-types.ts";
 import { ConsumerGroups } from "./consumer/shard-consumer-groups.ts";
-import type { GroupMetrics } from "./group-metrics.ts";
 import {
   buildBatches,
   encodeGroup,
@@ -40,8 +35,10 @@ import {
   encodeOffset,
   encodeOffsetTombstone,
   type RecordVisitor,
+  readGroupKey,
   replayBatches,
 } from "./group-records.ts";
+import { GroupStateRecords } from "./group-state-records.ts";
 import {
   type CommitRequest,
   type CommittedOffset,
@@ -63,38 +60,7 @@ import { type ExpiryContext, findExpiredOffsets } from "./offsets/offset-expiry.
 import { OffsetStore } from "./offsets/offset-store.ts";
 import { PendingOffsets } from "./offsets/pending-offsets.ts";
 import { type TransactionalCommitResult, TransactionalCommits } from "./offsets/transactional-commits.ts";
-
-export interface ShardSettings {
-  readonly initialRebalanceDelayMs: number;
-  readonly maxSize: number;
-  readonly offsetMetadataMaxBytes: number;
-  readonly loadBufferBytes: number;
-  readonly offsetsRetentionMs: number;
-  /** How long an answer waits for what it needs to be durable. */
-  readonly commitTimeoutMs: number;
-}
-
-export interface ShardOptions {
-  readonly partition: number;
-  readonly topicName: string;
-  readonly topicId: string;
-  /** Asked before offsets of a transaction are taken. */
-  readonly gate: TransactionGate;
-  readonly settings: ShardSettings;
-  readonly config: Config;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly timers: TimerQueue;
-  readonly logger: Logger;
-  readonly metrics: GroupMetrics;
-  readonly crc32c: Crc32c;
-  readonly decompress: Decompress;
-  /** Largest batch that the topic takes now. */
-  maxBatchBytes(): number;
-  image(): ImageView;
-  /** Rises when topics come, go or grow. */
-  topicsVersion(): number;
-}
+import type { ShardOptions } from "./shard-options.ts";
 
 export class CoordinatorShard implements GroupHost, LogShard {
   readonly partition: number;
@@ -104,9 +70,11 @@ export class CoordinatorShard implements GroupHost, LogShard {
   readonly pending = new PendingOffsets();
   readonly #transactional: TransactionalCommits;
   readonly #groups = new Map<string, AnyGroup>();
+  readonly #stored = new StoredGroups();
   readonly #consumerGroups: ConsumerGroups;
   readonly #options: ShardOptions;
   readonly #log: ShardLog;
+  readonly #rewrite: LogRewrite<GroupRecord>;
   #state: ShardState = "loading";
   /** Requests that wait for something durable: told "not-coordinator" when the shard ends. */
   readonly #waiting = new Set<(error: GroupError) => void>();
@@ -135,6 +103,9 @@ export class CoordinatorShard implements GroupHost, LogShard {
       putPending: (producerId, groupId, at, committed) => this.#applyOffset(groupId, at, committed, producerId),
       endTransaction: (producerId, isCommit) => this.#endTransaction(producerId, isCommit),
     });
+    const { offsets, pending } = this;
+    const state = { groups: this.#groups, stored: this.#stored, offsets, pending };
+    this.#rewrite = new LogRewrite(options.rewrites, log, new GroupStateRecords(state, (records) => this.#build(records)));
   }
 
   get state(): ShardState {
@@ -189,6 +160,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
         if (group.roster.size > this.maxSize) group.rebalance("the group is above group.max.size");
       }
     }
+    this.#rewrite.onLoaded();
     const tookMs = Math.round(clock.monotonicMs() - startedMs);
     if (endOffset > 0) {
       logger.info("group.loaded", "the groups of a partition are loaded", {
@@ -207,9 +179,12 @@ export class CoordinatorShard implements GroupHost, LogShard {
 
   #visitor(): RecordVisitor {
     return {
-      onOffset: (groupId, at, committed, producerId) => this.#applyOffset(groupId, at, committed, producerId),
+      onOffset: (groupId, at, committed, producerId, isRestated) => this.#applyOffset(groupId, at, committed, producerId, isRestated),
       onMarker: (producerId, isCommit) => this.#endTransaction(producerId, isCommit),
-      onGroup: (groupId, stored) => this.#applyStoredGroup(groupId, stored),
+      onGroup: (groupId, stored, { value }) => {
+        this.#stored.note(groupId, value);
+        this.#applyStoredGroup(groupId, stored);
+      },
       onConsumerGroup: (groupId, change) => this.#consumerGroups.replay(groupId, change),
       onUnknown: (recordType) => {
         const { logger, partition } = this.#options;
@@ -218,7 +193,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
     };
   }
 
-  #applyOffset(groupId: string, at: TopicPartition, committed: CommittedOffset | undefined, producerId?: number): void {
+  #applyOffset(groupId: string, at: TopicPartition, committed: CommittedOffset | undefined, producerId?: number, isRestated = false): void {
     if (committed === undefined) {
       this.offsets.remove(groupId, at);
       this.pending.clear(groupId, at);
@@ -231,7 +206,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
       return;
     }
     this.offsets.put(groupId, at, committed);
-    this.pending.outdate(groupId, at);
+    if (!isRestated) this.pending.outdate(groupId, at);
   }
 
   #endTransaction(producerId: number, isCommit: boolean): void {
@@ -490,11 +465,19 @@ export class CoordinatorShard implements GroupHost, LogShard {
   }
 
   #append(records: readonly GroupRecord[], done: () => void, apply?: () => void): GroupError | undefined {
-    const batches = buildBatches(records, this.wallMs(), this.#options.maxBatchBytes(), this.#options.crc32c);
+    const batches = this.#build(records);
     if (batches === undefined) return "record-too-large";
     apply?.();
+    for (const { key, value } of records) {
+      const groupId = readGroupKey(key);
+      if (groupId !== undefined) this.#stored.note(groupId, value);
+    }
     this.#log.append(batches, done);
     return undefined;
+  }
+
+  #build(records: readonly GroupRecord[]) {
+    return buildBatches(records, this.wallMs(), this.#options.maxBatchBytes(), this.#options.crc32c);
   }
 
   /** A promise that the end of the shard, or `offsets.commit.timeout.ms`, resolves with its error. */
@@ -558,41 +541,18 @@ export class CoordinatorShard implements GroupHost, LogShard {
   }
 
   onRebalanceStarted(group: GroupView, reason: string): void {
-    const { logger, metrics } = this.#options;
-    metrics.rebalances.add(1);
-    logger.debug("group.rebalancing", reason, { group: group.groupId, generation: group.generation, members: group.roster.size });
+    noteRebalanceStarted(this.#options, group, reason);
   }
 
   onRebalanceJoined(group: GroupView): void {
-    const { groupId, generation, protocolName, roster } = group;
-    this.#options.logger.debug("group.joined", "all members have joined", {
-      group: groupId,
-      generation,
-      protocolName,
-      members: roster.size,
-    });
+    noteRebalanceJoined(this.#options, group);
   }
 
   onRebalanceCompleted(group: GroupView): void {
-    const { groupId, generation, protocolName, roster } = group;
-    this.#options.metrics.completedRebalances.add(1);
-    this.#options.logger.info("group.rebalanced", "the members have their assignments", {
-      group: groupId,
-      generation,
-      protocolName,
-      members: roster.size,
-    });
+    noteRebalanceCompleted(this.#options, group);
   }
 
   onMembersExpired(group: GroupView, memberIds: readonly string[], why: string): void {
-    const { logger, metrics } = this.#options;
-    metrics.expiredMembers.add(memberIds.length);
-    for (const memberId of memberIds) {
-      logger.info("group.member-expired", `a member was removed: it ${why}`, {
-        group: group.groupId,
-        member: memberId,
-        generation: group.generation,
-      });
-    }
+    noteMembersExpired(this.#options, group, memberIds, why);
   }
 }

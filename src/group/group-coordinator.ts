@@ -7,6 +7,7 @@
 import type { Clock, TimerHandle } from "../base/clock.ts";
 import { type Random, randomUuidBytes } from "../base/random.ts";
 import type { Config } from "../config/config.ts";
+import { LogRewrites } from "../coordinator/log-rewrite.ts";
 import type { MarkerResult } from "../coordinator/marker-writer.ts";
 import type { ShardLog } from "../coordinator/shard-log.ts";
 import { ShardSet } from "../coordinator/shard-set.ts";
@@ -23,8 +24,9 @@ import type { Storage } from "../storage/storage.ts";
 import type { Logger, Metrics } from "../telemetry/telemetry.ts";
 import type { AnyGroup } from "./any-group.ts";
 import type { ConsumerGroupDescription, ConsumerHeartbeat, HeartbeatAnswer, Refusal } from "./consumer/consumer-group-types.ts";
+import { PatternMatches } from "./consumer/pattern-matches.ts";
 import { TopicWatch } from "./consumer/topic-watch.ts";
-import { CoordinatorShard, type ShardSettings } from "./coordinator-shard.ts";
+import { CoordinatorShard } from "./coordinator-shard.ts";
 import { describeGroup } from "./describe-group.ts";
 import { declareGroupMetrics, type GroupMetrics } from "./group-metrics.ts";
 import {
@@ -47,6 +49,7 @@ import {
 } from "./group-types.ts";
 import { readLags } from "./offsets/group-lag.ts";
 import type { TransactionalCommitResult } from "./offsets/transactional-commits.ts";
+import type { ShardSettings } from "./shard-options.ts";
 
 export const GROUPS_TOPIC = "__consumer_offsets";
 
@@ -64,6 +67,8 @@ export interface GroupCoordinatorOptions {
   readonly decompress: Decompress;
   /** Asked before offsets of a transaction are taken. */
   readonly gate: TransactionGate;
+  /** Logs above it are written anew when their state is much smaller; default REWRITE_ABOVE_BYTES. */
+  readonly rewriteAboveBytes?: number | undefined;
 }
 
 const MINUTE_MS = 60_000;
@@ -92,8 +97,10 @@ export class GroupCoordinator {
   readonly #settings: ShardSettings;
   readonly #metrics: GroupMetrics;
   readonly #timers: TimerQueue;
+  readonly #rewrites: LogRewrites;
   readonly #shards: ShardSet<CoordinatorShard>;
   readonly #topicWatch: TopicWatch;
+  readonly #patterns: PatternMatches;
   #expiryTimer: TimerHandle | undefined;
 
   constructor(options: GroupCoordinatorOptions) {
@@ -101,6 +108,7 @@ export class GroupCoordinator {
     this.#options = options;
     this.#timers = new TimerQueue(clock);
     this.#topicWatch = new TopicWatch(metadata.image);
+    this.#patterns = new PatternMatches(options.clock, this.#topicWatch);
     this.#settings = {
       initialRebalanceDelayMs: config.getNumber("group.initial.rebalance.delay.ms"),
       maxSize: config.getNumber("group.max.size"),
@@ -109,6 +117,7 @@ export class GroupCoordinator {
       offsetsRetentionMs: config.getNumber("offsets.retention.minutes") * MINUTE_MS,
       commitTimeoutMs: config.getNumber("offsets.commit.timeout.ms"),
     };
+    this.#rewrites = new LogRewrites({ ...options, topicName: GROUPS_TOPIC });
     this.#shards = new ShardSet<CoordinatorShard>({
       ...options,
       topicName: GROUPS_TOPIC,
@@ -173,9 +182,11 @@ export class GroupCoordinator {
         settings: this.#settings,
         timers: this.#timers,
         metrics: this.#metrics,
+        rewrites: this.#rewrites,
         maxBatchBytes: () => topicRules.get(topic).maxMessageBytes,
         image: () => metadata.image,
         topicsVersion: () => this.#topicWatch.version,
+        patterns: this.#patterns,
       },
       log,
     );

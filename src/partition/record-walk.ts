@@ -73,6 +73,7 @@ export interface WalkedRecord {
   keyAt: number;
   valueLength: number;
   valueAt: number;
+  headerCount: number;
 }
 
 const current: WalkedRecord = {
@@ -84,6 +85,7 @@ const current: WalkedRecord = {
   keyAt: 0,
   valueLength: -1,
   valueAt: 0,
+  headerCount: 0,
 };
 
 export function startWalk(at: number): void {
@@ -116,6 +118,7 @@ export function nextRecord(bytes: Uint8Array, end: number): WalkedRecord | undef
   skipBytes(valueLength, recordEnd);
   const headerCount = readVarint(bytes, recordEnd);
   if (isBroken || headerCount < 0 || headerCount > recordEnd - cursor) return undefined;
+  current.headerCount = headerCount;
   skipHeaders(bytes, headerCount, recordEnd);
   return isBroken || cursor !== recordEnd ? undefined : current;
 }

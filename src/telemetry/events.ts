@@ -41,6 +41,9 @@ export const EVENTS = {
   "transaction.marker-refused": "A partition refuses the end of a transaction: a later producer or coordinator has written there.",
   "transaction.ids-expired": "Transactional ids that nobody has used for long are forgotten.",
   "transaction.not-stored": "The state of a transaction does not fit into one batch of __transaction_state.",
+  "coordinator.rewritten":
+    "The state of groups or transactions of a partition was written anew, and the log begins there: records and bytes before and after.",
+  "coordinator.rewrite-failed": "A partition of an internal topic cannot be written anew; its log stays as long as it is.",
   "log.repeated": "A line was held back because it repeats; how often.",
   "controller.elected": "This broker writes the metadata log from now on.",
   "controller.replaced": "Another broker writes the metadata log now.",

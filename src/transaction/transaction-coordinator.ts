@@ -10,6 +10,7 @@
 import type { Clock, TimerHandle } from "../base/clock.ts";
 import { compilePattern } from "../base/linear-pattern.ts";
 import type { Config } from "../config/config.ts";
+import { LogRewrites } from "../coordinator/log-rewrite.ts";
 import type { MarkerWriter } from "../coordinator/marker-writer.ts";
 import type { ShardLog } from "../coordinator/shard-log.ts";
 import { ShardSet } from "../coordinator/shard-set.ts";
@@ -53,6 +54,8 @@ export interface TransactionCoordinatorOptions {
   readonly markers: MarkerWriter;
   readonly crc32c: Crc32c;
   readonly decompress: Decompress;
+  /** Logs above it are written anew when their state is much smaller; default REWRITE_ABOVE_BYTES. */
+  readonly rewriteAboveBytes?: number | undefined;
 }
 
 export class TransactionCoordinator implements TransactionGate {
@@ -60,6 +63,7 @@ export class TransactionCoordinator implements TransactionGate {
   readonly #settings: TransactionShardSettings;
   readonly #metrics: TransactionMetrics;
   readonly #timers: TimerQueue;
+  readonly #rewrites: LogRewrites;
   readonly #shards: ShardSet<TransactionShard>;
   #abortTimer: TimerHandle | undefined;
   #expiryTimer: TimerHandle | undefined;
@@ -73,6 +77,7 @@ export class TransactionCoordinator implements TransactionGate {
       idExpirationMs: config.getNumber("transactional.id.expiration.ms"),
       answerTimeoutMs: config.getNumber("request.timeout.ms"),
     };
+    this.#rewrites = new LogRewrites({ ...options, topicName: TRANSACTIONS_TOPIC });
     this.#shards = new ShardSet<TransactionShard>({
       ...options,
       topicName: TRANSACTIONS_TOPIC,
@@ -121,6 +126,7 @@ export class TransactionCoordinator implements TransactionGate {
         settings: this.#settings,
         timers: this.#timers,
         metrics: this.#metrics,
+        rewrites: this.#rewrites,
         maxBatchBytes: () => topicRules.get(topic).maxMessageBytes,
         serverVersion: () => this.#serverVersion(),
         allocateProducerId: () => metadata.allocateProducerId(config.getNumber("request.timeout.ms")),

@@ -82,6 +82,38 @@ export function recordBytes({ key, value }: TransactionRecord): number {
   return key.length + (value?.length ?? 0) + RECORD_HEADROOM_BYTES;
 }
 
+/** Batches of at most `maxBatchBytes` with these records in order; undefined when one record alone is larger. */
+export function buildTransactionBatches(
+  records: readonly TransactionRecord[],
+  nowMs: number,
+  maxBatchBytes: number,
+  crc32c: Crc32c,
+): CheckedBatch[] | undefined {
+  const batches: CheckedBatch[] = [];
+  for (const together of inBatches(records, maxBatchBytes)) {
+    const batch = buildTransactionBatch(together, nowMs, maxBatchBytes, crc32c);
+    if (batch === undefined) return undefined;
+    batches.push(batch);
+  }
+  return batches;
+}
+
+function* inBatches(records: readonly TransactionRecord[], maxBatchBytes: number): Generator<TransactionRecord[]> {
+  let together: TransactionRecord[] = [];
+  let sizeBytes = BATCH_HEADROOM_BYTES;
+  for (const record of records) {
+    const bytes = recordBytes(record);
+    if (together.length > 0 && sizeBytes + bytes > maxBatchBytes) {
+      yield together;
+      together = [];
+      sizeBytes = BATCH_HEADROOM_BYTES;
+    }
+    together.push(record);
+    sizeBytes += bytes;
+  }
+  if (together.length > 0) yield together;
+}
+
 /** One batch with these records; undefined when it would be larger than the topic takes. */
 export function buildTransactionBatch(
   records: readonly TransactionRecord[],

@@ -16,6 +16,7 @@
 import type { Clock } from "../base/clock.ts";
 import { Trouble } from "../base/trouble.ts";
 import { loadToEnd } from "../coordinator/load-to-end.ts";
+import { LogRewrite, type LogRewrites } from "../coordinator/log-rewrite.ts";
 import type { MarkerWriter } from "../coordinator/marker-writer.ts";
 import type { ShardLog } from "../coordinator/shard-log.ts";
 import type { LogShard, ShardState } from "../coordinator/shard-set.ts";
@@ -42,6 +43,7 @@ import {
   type TransactionRecord,
 } from "./transaction-records.ts";
 import { type Decision, decideAdd, decideEnd, decideFence, decideInit, type RuleContext, verifyPartitions } from "./transaction-rules.ts";
+import { TransactionStateRecords } from "./transaction-state-records.ts";
 import type {
   AddPartitionsRequest,
   EndRequest,
@@ -68,6 +70,7 @@ export interface TransactionShardOptions {
   readonly markers: MarkerWriter;
   readonly crc32c: Crc32c;
   readonly decompress: Decompress;
+  readonly rewrites: LogRewrites;
   /** Largest batch that the topic takes now. */
   maxBatchBytes(): number;
   /** transaction.version of the cluster now. */
@@ -86,6 +89,9 @@ export class TransactionShard implements LogShard {
   readonly #entries = new Map<string, TransactionEntry>();
   readonly #options: TransactionShardOptions;
   readonly #log: ShardLog;
+  readonly #rewrite: LogRewrite<TransactionRecord>;
+  /** Given to the log, and not durable yet. */
+  readonly #onTheirWay = new Map<string, TransactionFields | "forgotten">();
   #state: ShardState = "loading";
   /** Requests that wait for something durable: told "not-coordinator" when the shard ends. */
   readonly #waiting = new Set<(error: TransactionError) => void>();
@@ -98,6 +104,8 @@ export class TransactionShard implements LogShard {
     this.partition = options.partition;
     this.#options = options;
     this.#log = log;
+    const state = { entries: this.#entries, onTheirWay: this.#onTheirWay };
+    this.#rewrite = new LogRewrite(options.rewrites, log, new TransactionStateRecords(state, options));
   }
 
   get state(): ShardState {
@@ -151,6 +159,7 @@ export class TransactionShard implements LogShard {
       unfinished += 1;
       void this.#finish(entry, entry.prepareComplete(clock.wallMs()));
     }
+    this.#rewrite.onLoaded();
     if (endOffset === 0) return;
     const tookMs = Math.round(clock.monotonicMs() - startedMs);
     logger.info("transaction.loaded", "the transactions of a partition are loaded", {
@@ -354,12 +363,14 @@ export class TransactionShard implements LogShard {
       const records = entries.map((entry) => encodeTombstone(entry.transactionalId));
       const done = (): void => {
         for (const entry of entries) {
+          this.#onTheirWay.delete(entry.transactionalId);
           if (this.#entries.get(entry.transactionalId) === entry) this.#entries.delete(entry.transactionalId);
           this.#tellIfIdle(entry);
         }
         metrics.expired.add(entries.length);
       };
       if (this.#appendRecords(records, done) !== undefined) for (const entry of entries) entry.giveUp();
+      else for (const { transactionalId } of entries) this.#onTheirWay.set(transactionalId, "forgotten");
     }
     if (expired.length > 0) {
       logger.info("transaction.ids-expired", "transactional ids that nobody uses are forgotten", {
@@ -412,11 +423,13 @@ export class TransactionShard implements LogShard {
   #append(entry: TransactionEntry, next: TransactionFields, done: () => void): TransactionError | undefined {
     const record = encodeTransaction(entry.transactionalId, next, this.#options.serverVersion());
     const failure = this.#appendRecords([record], () => {
+      this.#onTheirWay.delete(entry.transactionalId);
       entry.complete(next);
       done();
       this.#tellIfIdle(entry);
     });
-    if (failure !== undefined) {
+    if (failure === undefined) this.#onTheirWay.set(entry.transactionalId, next);
+    else {
       entry.giveUp();
       this.#tellIfIdle(entry);
     }
