@@ -3,9 +3,10 @@
  * looked at again together when topics have come or gone, at most every ten seconds, and when they have not been looked at for
  * `group.consumer.regex.refresh.interval.ms`, so that one change makes one rebalance.
  */
-import { compilePattern } from "../../base/linear-pattern.ts";
+import type { InvalidPattern } from "../../base/linear-pattern.ts";
 import type { ConsumerGroup } from "./consumer-group.ts";
 import type { GroupChange, Refusal, ResolvedPattern } from "./consumer-group-types.ts";
+import type { PatternMatches } from "./pattern-matches.ts";
 
 const REFRESH_AT_MOST_EVERY_MS = 10_000;
 
@@ -15,7 +16,7 @@ export interface PatternContext {
   readonly patternRefreshIntervalMs: number;
   /** Rises when topics come, go or grow. */
   readonly topicsVersion: number;
-  topicNames(): Iterable<string>;
+  readonly patterns: Pick<PatternMatches, "find" | "isReady">;
 }
 
 export interface PatternUpdate {
@@ -36,7 +37,8 @@ export function updatePatterns(
   if (counts.size === 0 && known.size === 0) return { changes: [], resolved: known, haveTopicsChanged: false };
   const changes: GroupChange[] = [];
   for (const pattern of known.keys()) if (!counts.has(pattern)) changes.push({ kind: "pattern", pattern, value: undefined });
-  const isAllDue = isRefreshDue(group, context);
+  // What is not ready is looked at again with a later heartbeat.
+  const isAllDue = isRefreshDue(group, context) && context.patterns.isReady(counts.keys());
   const resolved = new Map<string, ResolvedPattern>();
   let haveTopicsChanged = false;
   for (const pattern of counts.keys()) {
@@ -45,8 +47,8 @@ export function updatePatterns(
       resolved.set(pattern, before);
       continue;
     }
-    const topics = findTopics(pattern, context);
-    if (!Array.isArray(topics)) return topics;
+    const topics = context.patterns.find(pattern);
+    if ("kind" in topics) return refuseInvalid(pattern, topics);
     const value = { topics, version: BigInt(context.topicsVersion), timestampMs: context.nowMs };
     resolved.set(pattern, value);
     changes.push({ kind: "pattern", pattern, value });
@@ -68,17 +70,11 @@ function isRefreshDue(group: ConsumerGroup, { nowMs, topicsVersion, patternRefre
   return oldestVersion < topicsVersion || nowMs > newestMs + patternRefreshIntervalMs;
 }
 
-function findTopics(pattern: string, context: PatternContext): string[] | Refusal {
-  const compiled = compilePattern(pattern);
-  if (compiled.kind === "invalid-pattern") {
-    const message = `SubscribedTopicRegex \`${pattern}\` is not a valid regular expression: ${compiled.reason}.`;
-    return { error: "invalid-regular-expression", message };
-  }
-  const topics: string[] = [];
-  for (const name of context.topicNames()) if (compiled.matches(name)) topics.push(name);
-  return topics.sort();
+function refuseInvalid(pattern: string, { reason }: InvalidPattern): Refusal {
+  const message = `SubscribedTopicRegex \`${pattern}\` is not a valid regular expression: ${reason}.`;
+  return { error: "invalid-regular-expression", message };
 }
 
 function isSameList(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((element, index) => element === b[index]);
+  return a === b || (a.length === b.length && a.every((element, index) => element === b[index]));
 }

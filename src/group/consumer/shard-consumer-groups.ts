@@ -40,6 +40,7 @@ import {
 } from "./consumer-group-types.ts";
 import { findLeaving, type PlanContext, planHeartbeat, planRemoval, planStaticLeave, refuse } from "./consumer-heartbeat.ts";
 import { canDowngrade, describeDowngraded, migrationPolicyOf, planUpgrade } from "./group-conversion.ts";
+import type { PatternMatches } from "./pattern-matches.ts";
 
 export interface ConsumerGroupsOptions {
   readonly config: Config;
@@ -53,6 +54,7 @@ export interface ConsumerGroupsOptions {
   image(): ImageView;
   /** Rises when topics come, go or grow. */
   topicsVersion(): number;
+  readonly patterns: PatternMatches;
   /** Appends and applies in one step, or says at once why it does neither; resolves when durable. */
   write(records: readonly GroupRecord[], apply: () => void): Promise<GroupError | undefined>;
   whenDurable(): Promise<GroupError | undefined>;
@@ -96,7 +98,12 @@ export class ConsumerGroups {
   // --- heartbeats ---
 
   async heartbeat(request: ConsumerHeartbeat): Promise<HeartbeatAnswer | Refusal> {
-    return request.memberEpoch < 0 ? this.#leave(request) : this.#beat(request);
+    if (request.memberEpoch < 0) return this.#leave(request);
+    const { pattern } = request;
+    // What a pattern matches may take long to find among many topics: others are served meanwhile.
+    const finding = pattern === undefined || pattern === "" ? undefined : this.#options.patterns.prepare([pattern]);
+    if (finding !== undefined) await finding;
+    return this.#beat(request);
   }
 
   async #beat(request: ConsumerHeartbeat): Promise<HeartbeatAnswer | Refusal> {
@@ -361,15 +368,13 @@ export class ConsumerGroups {
   }
 
   #context(groupId: string): PlanContext {
-    const { config, topicsVersion, wallMs } = this.#options;
+    const { config, patterns, topicsVersion, wallMs } = this.#options;
     const image = this.#options.image();
     return {
       nowMs: wallMs(),
       patternRefreshIntervalMs: config.getNumber("group.consumer.regex.refresh.interval.ms"),
       topicsVersion: topicsVersion(),
-      topicNames: function* () {
-        for (const { name } of image.topics()) yield name;
-      },
+      patterns,
       defaultAssignor: this.defaultAssignor,
       maxSize: config.getNumber("group.consumer.max.size"),
       heartbeatIntervalMs: this.#setting(groupId, "consumer.heartbeat.interval.ms"),

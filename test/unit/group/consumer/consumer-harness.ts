@@ -11,6 +11,7 @@ import {
   isRefusal,
   type Refusal,
 } from "../../../../src/group/consumer/consumer-group-types.ts";
+import { PatternMatches } from "../../../../src/group/consumer/pattern-matches.ts";
 import { ConsumerGroups } from "../../../../src/group/consumer/shard-consumer-groups.ts";
 import { TopicWatch } from "../../../../src/group/consumer/topic-watch.ts";
 import { declareGroupMetrics } from "../../../../src/group/group-metrics.ts";
@@ -62,6 +63,7 @@ export class ConsumerHarness {
       wallMs: () => this.host.wallMs(),
       image: () => this.metadata.image,
       topicsVersion: () => this.#watch.version,
+      patterns: new PatternMatches(this.host.clock, this.#watch),
       write: (records, apply) => {
         this.log.push(...records);
         apply();
