@@ -1,5 +1,6 @@
 /** Consumer groups over a log in memory, and members who speak as clients do. */
 import { expect } from "bun:test";
+import type { Clock } from "../../../../src/base/clock.ts";
 import type { AnyGroup } from "../../../../src/group/any-group.ts";
 import { ClassicGroup } from "../../../../src/group/classic/classic-group.ts";
 import type { ConsumerGroup } from "../../../../src/group/consumer/consumer-group.ts";
@@ -42,7 +43,11 @@ export class ConsumerHarness {
   served: ConsumerGroups;
   #watch: TopicWatch;
 
-  constructor(settings: Readonly<Record<string, string>> = {}) {
+  readonly #patternClock: Clock;
+
+  /** `patternClock`: by which long matching of patterns pauses. */
+  constructor(settings: Readonly<Record<string, string>> = {}, patternClock?: Clock) {
+    this.#patternClock = patternClock ?? this.host.clock;
     this.settings = { "group.consumer.assignment.interval.ms": "0", ...settings };
     this.#watch = new TopicWatch(this.metadata.image);
     this.served = this.#serve(this.groups);
@@ -63,7 +68,7 @@ export class ConsumerHarness {
       wallMs: () => this.host.wallMs(),
       image: () => this.metadata.image,
       topicsVersion: () => this.#watch.version,
-      patterns: new PatternMatches(this.host.clock, this.#watch),
+      patterns: new PatternMatches(this.#patternClock, this.#watch),
       write: (records, apply) => {
         this.log.push(...records);
         apply();
