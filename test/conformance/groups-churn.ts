@@ -89,7 +89,7 @@ export async function killBrokers(kind: MemberKind, kills = 4): Promise<Scenario
   return await conclude(stage);
 }
 
-/** 200 members by few processes, one of which leaves with all of its members and comes back. */
+/** 200 members by few processes, one of which leaves with all of its members and comes back; then the broker is killed. */
 export async function manyMembers(kind: MemberKind, count = 200, processes = 4): Promise<ScenarioResult> {
   await kind.prepare();
   await using stage = await GroupStage.open({ sessionMs: LONG_SESSION_MS, partitions: count });
@@ -99,6 +99,8 @@ export async function manyMembers(kind: MemberKind, count = 200, processes = 4):
   await stage.working(members, "a quarter has left");
   members.push(stage.start(kind, { members: count / processes }));
   await stage.working(members, "and came back");
+  await stage.killBroker();
+  await stage.working(members, "the broker was killed and came back");
   return await conclude(stage);
 }
 
@@ -109,7 +111,7 @@ export interface MixedMember {
   readonly after: MemberKind;
 }
 
-/** Classic members go over to the consumer protocol one by one, and back (KIP-848, online migration). */
+/** Classic members go over to the consumer protocol one by one, and back (KIP-848, online migration); on either way the broker is killed when half have gone. */
 export async function migrate(kinds: readonly MixedMember[]): Promise<ScenarioResult> {
   for (const { before, upgraded, after } of kinds) for (const kind of [before, upgraded, after]) await kind.prepare();
   await using stage = await GroupStage.open({ sessionMs: LONG_SESSION_MS });
@@ -120,25 +122,27 @@ export async function migrate(kinds: readonly MixedMember[]): Promise<ScenarioRe
     stage,
     members,
     kinds.map(({ upgraded }) => upgraded),
-    "consumer",
   );
+  await mustBeOfType(stage, "consumer");
   await replaceEach(
     stage,
     members,
     kinds.map(({ after }) => after),
-    "classic",
   );
+  await mustBeOfType(stage, "classic");
   return await conclude(stage);
 }
 
-/** The group is of the consumer protocol from the first such member to the last one's leaving. */
-async function replaceEach(stage: GroupStage, members: MemberProcess[], kinds: readonly MemberKind[], type: string): Promise<void> {
+/** In between the group is of the consumer protocol: from the first such member to the last one's leaving. */
+async function replaceEach(stage: GroupStage, members: MemberProcess[], kinds: readonly MemberKind[]): Promise<void> {
   for (const [index, kind] of kinds.entries()) {
     await members[index]?.leave();
     members[index] = stage.start(kind);
     await stage.working(members, `member ${index} is ${kind.name} now`);
-    const isLast = index === kinds.length - 1;
-    await mustBeOfType(stage, isLast ? type : "consumer");
+    if (index < kinds.length - 1) await mustBeOfType(stage, "consumer");
+    if (index + 1 !== Math.floor(kinds.length / 2)) continue;
+    await stage.killBroker();
+    await stage.working(members, `the broker was killed when member ${index} had become ${kind.name}`);
   }
 }
 
