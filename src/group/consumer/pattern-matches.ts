@@ -26,8 +26,8 @@ interface Names {
 interface Entry {
   readonly pattern: LinearPattern;
   matched: Names | undefined;
-  /** While it is found out in stretches. */
-  running: Promise<void> | undefined;
+  /** While it is in the queue. */
+  waiting: PromiseWithResolvers<void> | undefined;
 }
 
 export class PatternMatches {
@@ -35,6 +35,8 @@ export class PatternMatches {
   readonly #watch: TopicWatch;
   /** The one that was asked for last comes last. */
   readonly #entries = new Map<string, Entry>();
+  /** To be found out in stretches; the first is under way. */
+  readonly #queue: Entry[] = [];
   #all: Names | undefined;
 
   constructor(clock: Clock, watch: TopicWatch) {
@@ -51,8 +53,20 @@ export class PatternMatches {
     return entry.matched?.names ?? [];
   }
 
-  /** False: `find` would take long, and it is prepared from now on. */
+  /** False: `find` would take long, and it is prepared from now on, one pattern after the other. */
   isReady(patterns: Iterable<string>): boolean {
+    const unready = this.#listUnready(patterns);
+    for (const pattern of unready) void this.#enqueue(pattern, false);
+    return unready.length === 0;
+  }
+
+  /** Before what nobody waits for. Undefined: there is nothing to wait for. */
+  prepare(pattern: string): Promise<void> | undefined {
+    return this.#listUnready([pattern]).length === 0 ? undefined : this.#enqueue(pattern, true);
+  }
+
+  /** None when all of them together are a matter of a few names. */
+  #listUnready(patterns: Iterable<string>): string[] {
     const unready: string[] = [];
     let names = 0;
     for (const pattern of patterns) {
@@ -60,28 +74,31 @@ export class PatternMatches {
       names += missing;
       if (missing > 0) unready.push(pattern);
     }
-    if (names <= MOST_AT_ONCE) return true;
-    for (const pattern of unready) void this.#prepareOne(pattern);
-    return false;
+    return names <= MOST_AT_ONCE ? [] : unready;
   }
 
-  /** Undefined: there is nothing to wait for. */
-  prepare(patterns: readonly string[]): Promise<unknown> | undefined {
-    return this.isReady(patterns) ? undefined : Promise.all(patterns.map((pattern) => this.#prepareOne(pattern)));
-  }
-
-  #prepareOne(pattern: string): Promise<void> {
+  #enqueue(pattern: string, isAwaited: boolean): Promise<void> {
     const entry = this.#entryOf(pattern);
     if ("kind" in entry) return Promise.resolve();
-    entry.running ??= inStretches(
-      this.#clock,
-      this.#bringUp(entry),
-      () => {},
-      () => false,
-    ).finally(() => {
-      entry.running = undefined;
-    });
-    return entry.running;
+    const at = this.#queue.indexOf(entry);
+    entry.waiting ??= Promise.withResolvers();
+    if (at < 0) this.#queue.push(entry);
+    if (this.#queue.length === 1 && at < 0) void this.#work();
+    if (isAwaited && this.#queue[0] !== entry) {
+      this.#queue.splice(this.#queue.indexOf(entry), 1);
+      this.#queue.splice(1, 0, entry);
+    }
+    return entry.waiting.promise;
+  }
+
+  async #work(): Promise<void> {
+    const pause = (): void => {};
+    for (let entry = this.#queue[0]; entry !== undefined; entry = this.#queue[0]) {
+      await inStretches(this.#clock, this.#bringUp(entry), pause, () => false);
+      this.#queue.shift();
+      entry.waiting?.resolve();
+      entry.waiting = undefined;
+    }
   }
 
   #entryOf(pattern: string): Entry | InvalidPattern {
@@ -93,7 +110,7 @@ export class PatternMatches {
     }
     const compiled = compilePattern(pattern);
     if (compiled.kind === "invalid-pattern") return compiled;
-    const entry: Entry = { pattern: compiled, matched: undefined, running: undefined };
+    const entry: Entry = { pattern: compiled, matched: undefined, waiting: undefined };
     this.#entries.set(pattern, entry);
     const [oldest] = this.#entries.keys();
     if (this.#entries.size > MOST_PATTERNS && oldest !== undefined) this.#entries.delete(oldest);

@@ -101,7 +101,7 @@ export class ConsumerGroups {
     if (request.memberEpoch < 0) return this.#leave(request);
     const { pattern } = request;
     // What a pattern matches may take long to find among many topics: others are served meanwhile.
-    const finding = pattern === undefined || pattern === "" ? undefined : this.#options.patterns.prepare([pattern]);
+    const finding = pattern === undefined || pattern === "" ? undefined : this.#options.patterns.prepare(pattern);
     if (finding !== undefined) await finding;
     return this.#beat(request);
   }
