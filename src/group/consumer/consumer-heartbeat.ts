@@ -228,13 +228,15 @@ export function planMember(group: ConsumerGroup, update: MemberUpdate, context: 
   const assignorCounts = changedCounts(countsBefore, assignorsOf(base?.subscription), assignorsOf(subscription));
   const nextAssignor = preferredAssignor(assignorCounts, (name) => !countsBefore.has(name)) ?? context.defaultAssignor;
   const isPatternKnown = subscription.pattern === "" || group.patterns().has(subscription.pattern);
-  const isBumped = hasTopicsChanged || (hasPatternChanged && isPatternKnown) || patterns.haveTopicsChanged || assignor !== nextAssignor;
+  const isBumped = hasTopicsChanged || (hasPatternChanged && isPatternKnown) || assignor !== nextAssignor;
+  // What a pattern matches counts on its own: Kafka looks at it after the heartbeat.
+  const bumps = Number(isBumped) + Number(patterns.haveTopicsChanged);
   let { epoch } = group;
-  if (isBumped || group.isMetadataStale) {
+  if (bumps > 0 || group.isMetadataStale) {
     const topicCounts = changedCounts(group.topicCounts(), base?.subscription.topics ?? [], subscription.topics);
     const metadataHash = hashOf(topicCounts.keys(), patterns.resolved, context);
-    if (isBumped || metadataHash !== group.metadataHash) {
-      epoch += 1;
+    if (bumps > 0 || metadataHash !== group.metadataHash) {
+      epoch += Math.max(bumps, 1);
       changes.push({ kind: "group-epoch", value: { epoch, metadataHash } });
     }
   }

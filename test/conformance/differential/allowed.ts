@@ -480,6 +480,15 @@ export const allowed: readonly Allowance[] = [
       codesOf(weirOwners.at(-1)).includes(100) && (weir as unknown[]).length > (kafka as unknown[]).length,
   },
   {
+    id: "under-way",
+    reason:
+      "Kafka looks at a pattern in the background, Weir in the heartbeat that brings it; and whom `uniform` has give partitions up is each server's choice: how far members have come is compared when all have what they shall have",
+    apis: ["ConsumerGroupHeartbeat"],
+    path: /^(?:memberEpoch$|assignment)/,
+    permits: ({ isUnderWay, weirOwners, kafkaOwners }) =>
+      isUnderWay && [weirOwners, kafkaOwners].every((owners) => owners.at(-1)?.errorCode === 0),
+  },
+  {
     id: "no-share-coordinator",
     reason: "Weir has no share groups; it answers as a Kafka without them",
     apis: ["FindCoordinator"],

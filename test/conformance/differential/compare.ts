@@ -19,6 +19,8 @@ export interface Difference {
   /** The objects that hold the field, innermost first. */
   readonly weirOwners: readonly Node[];
   readonly kafkaOwners: readonly Node[];
+  /** The step's. */
+  readonly isUnderWay: boolean;
 }
 
 export type Node = Readonly<Record<string, unknown>>;
@@ -105,8 +107,8 @@ export class Comparison {
 
   /** True when it is allowed. */
   #report(path: string, weir: unknown, kafka: unknown, weirOwners: readonly Node[], kafkaOwners: readonly Node[]): boolean {
-    const { api, version } = this.#step;
-    const difference = { api: api.name, version, path, weir, kafka, request: this.#request, weirOwners, kafkaOwners };
+    const { api, version, isUnderWay = false } = this.#step;
+    const difference = { api: api.name, version, path, weir, kafka, request: this.#request, weirOwners, kafkaOwners, isUnderWay };
     const isPermitted = this.#allowances.permits(difference, this.#identities);
     if (!isPermitted) this.divergences.push(difference);
     return isPermitted;

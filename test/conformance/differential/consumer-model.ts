@@ -17,8 +17,11 @@ export interface ConsumerMemberModel {
 
 export interface ConsumerGroupModel {
   readonly name: string;
-  /** `range` gives the same to the same members everywhere; of a `lone` group's one member every assignor says the same. */
-  readonly kind: "range" | "lone";
+  /**
+   * range: gives the same to the same members everywhere. lone: of one member, of which every assignor says the same. pattern: its members follow one pattern
+   * at a time, under range. uniform: whom it gives what is each server's choice.
+   */
+  readonly kind: string;
   readonly members: ConsumerMemberModel[];
 }
 
@@ -31,18 +34,18 @@ export function consumerGroups(model: Model): ConsumerGroupModel[] {
   return groups;
 }
 
-const names = ["range-1", "range-2", "range-3", "lone-1", "lone-2"] as const;
+const names = ["range-1", "range-2", "range-3", "lone-1", "lone-2", "pattern-1", "pattern-2", "uniform-1", "uniform-2"] as const;
 
 /** All that a sequence may speak to: whether a coordinator knows a topic has to be known of each. */
 export function consumerGroupNames(model: Model): string[] {
   return names.map((name) => `${model.prefix}-${name}`);
 }
 
-function groupNamed(model: Model, name: (typeof names)[number]): ConsumerGroupModel {
+export function groupNamed(model: Model, name: (typeof names)[number]): ConsumerGroupModel {
   const groups = consumerGroups(model);
   const known = groups.find((group) => group.name === `${model.prefix}-${name}`);
   if (known !== undefined) return known;
-  const group: ConsumerGroupModel = { name: `${model.prefix}-${name}`, kind: name.startsWith("lone") ? "lone" : "range", members: [] };
+  const group: ConsumerGroupModel = { name: `${model.prefix}-${name}`, kind: name.replace(/-\d$/, ""), members: [] };
   groups.push(group);
   return group;
 }
@@ -127,6 +130,7 @@ export interface Beat {
   readonly assignor?: string | null;
   readonly owned?: (bindings: Bindings) => TopicPartitions | null;
   readonly settle?: readonly Settle[];
+  readonly isUnderWay?: boolean;
 }
 
 export function beatStep(version: number, group: ConsumerGroupModel, member: ConsumerMemberModel, beat: Beat): Step {
@@ -153,6 +157,7 @@ export function beatStep(version: number, group: ConsumerGroupModel, member: Con
         if (beat.memberId === undefined && beat.groupId === undefined) take(member, answer, bindings);
       },
       ...(settle === undefined ? {} : { settle: () => settle }),
+      ...(beat.isUnderWay === true ? { isUnderWay: true } : {}),
     },
   );
 }

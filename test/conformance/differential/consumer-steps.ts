@@ -126,7 +126,7 @@ export function consumerRoundSteps(model: Model, choice: Choice): Step[] {
       beatStep(model.version(heartbeatKey, choice), group, member, { epoch: goesOn, owned: (bindings) => ownedBy(member, bindings) }),
     );
   const times = choice.between(1, 3);
-  return [...Array.from({ length: times }, round).flat(), describeStep(1, [group.name])];
+  return [...Array.from({ length: times }, round).flat(), describeConsumersStep(1, [group.name])];
 }
 
 export function consumerLeaveSteps(model: Model, choice: Choice): Step[] {
@@ -206,7 +206,7 @@ export function consumerRefusedSteps(model: Model, choice: Choice): Step[] {
 
 // --- as tools see it ---
 
-function describeStep(version: number, groupIds: readonly string[], includeAuthorizedOperations = false): Step {
+export function describeConsumersStep(version: number, groupIds: readonly string[], includeAuthorizedOperations = false): Step {
   const request = () => describe.newConsumerGroupDescribeRequest({ groupIds: [...groupIds], includeAuthorizedOperations });
   return newStep(describe, describe.consumerGroupDescribeApi, version, request);
 }
@@ -218,5 +218,5 @@ export function consumerDescribeSteps(model: Model, choice: Choice): Step[] {
     names.push(choice.pick(["", `${model.prefix}-no-group`, classic, ...consumerGroups(model).map(({ name }) => name)]));
   }
   if (choice.chance(0.03)) names.length = 0;
-  return [describeStep(model.version(describeKey, choice), names, choice.chance(0.3))];
+  return [describeConsumersStep(model.version(describeKey, choice), names, choice.chance(0.3))];
 }

@@ -1,5 +1,5 @@
 /**
- * Whether a coordinator knows what the metadata already say. It hears of topics and settings after everybody else, and each of its partitions on its
+ * Whether a coordinator knows what the metadata already say, or has done what it does in the background. It hears of topics and settings after everybody else, and each of its partitions on its
  * own: so a group of the probe's, in the same partition of __consumer_offsets, is asked what it sees.
  */
 
@@ -9,13 +9,21 @@ import {
   consumerGroupHeartbeatApi,
   newConsumerGroupHeartbeatRequest,
 } from "../../../src/protocol/messages/consumer-group-heartbeat.ts";
+import { fetchApi, newFetchPartition, newFetchRequest, newFetchTopic } from "../../../src/protocol/messages/fetch.ts";
 import {
   incrementalAlterConfigsApi,
   newAlterableConfig,
   newAlterConfigsResource,
   newIncrementalAlterConfigsRequest,
 } from "../../../src/protocol/messages/incremental-alter-configs.ts";
+import {
+  listOffsetsApi,
+  newListOffsetsPartition,
+  newListOffsetsRequest,
+  newListOffsetsTopic,
+} from "../../../src/protocol/messages/list-offsets.ts";
 import type { KafkaConnection } from "../../support/kafka-connection.ts";
+import { viewRecords } from "./record-view.ts";
 import type { Bindings, Settle } from "./step.ts";
 
 const partitions = 50;
@@ -79,4 +87,52 @@ export async function areGroupSettingsKnown(control: KafkaConnection, key: strin
   const isKnown = (await joinAndLeave(control, probe, [])).heartbeatIntervalMs === wanted;
   if (isKnown) intervalsMs.delete(key);
   return isKnown;
+}
+
+/** ConsumerGroupRegularExpressionKey. */
+const patternRecord = 16;
+
+/**
+ * The coordinator's log has what the pattern matches. Nothing else tells: answers show it only when it matches something, and only once a heartbeat has
+ * made a target of it.
+ */
+export async function isPatternKnown(
+  control: KafkaConnection,
+  startedMs: number,
+  { group, pattern }: Extract<Settle, { kind: "pattern" }>,
+): Promise<boolean> {
+  const topic = "__consumer_offsets";
+  const partition = shardOfKey(group, partitions);
+  const wanted = newListOffsetsPartition({ partitionIndex: partition, timestamp: BigInt(startedMs - 1000) });
+  const asked = newListOffsetsRequest({ replicaId: -1, topics: [newListOffsetsTopic({ name: topic, partitions: [wanted] })] });
+  let offset = (await control.request(listOffsetsApi, 7, asked)).topics[0]?.partitions[0]?.offset ?? -1n;
+  const key = patternKey(group, pattern);
+  let isKnown = false;
+  while (offset >= 0n) {
+    const place = newFetchPartition({ partition, fetchOffset: offset, partitionMaxBytes: 1 << 24 });
+    const request = newFetchRequest({
+      replicaId: -1,
+      maxWaitMs: 0,
+      maxBytes: 1 << 24,
+      topics: [newFetchTopic({ topic, partitions: [place] })],
+    });
+    const records = (await control.request(fetchApi, 12, request)).responses[0]?.partitions[0]?.records;
+    if (!(records instanceof Uint8Array) || records.length === 0) return isKnown;
+    const bytes = Buffer.from(records);
+    const at = bytes.lastIndexOf(key);
+    // What follows a key is the length of its value; 1 stands for none.
+    if (at >= 0) isKnown = bytes[at + key.length] !== 1;
+    const last = viewRecords(records).batches.at(-1);
+    if (last === undefined) return isKnown;
+    offset = last.baseOffset + BigInt(last.lastOffsetDelta) + 1n;
+  }
+  return isKnown;
+}
+
+function patternKey(group: string, pattern: string): Buffer {
+  const text = (value: string): Buffer => {
+    const bytes = Buffer.from(value);
+    return Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 0xff]), bytes]);
+  };
+  return Buffer.concat([Buffer.from([0, patternRecord]), text(group), text(pattern)]);
 }

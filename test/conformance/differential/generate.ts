@@ -2,6 +2,7 @@
 import { Choice } from "./choice.ts";
 import { alterConfigsSteps, incrementalAlterConfigsSteps } from "./config-steps.ts";
 import { withCoordinators } from "./consumer-model.ts";
+import { patternSteps } from "./consumer-pattern-steps.ts";
 import {
   consumerBeatSteps,
   consumerDescribeSteps,
@@ -145,6 +146,7 @@ const consumerKinds: readonly Kind[] = [
   { key: 68, weights: { consumers: 4 }, author: consumerReturnSteps },
   { key: 68, weights: { consumers: 6 }, author: consumerRefusedSteps },
   { key: 69, weights: { consumers: 6 }, author: consumerDescribeSteps },
+  { key: 68, weights: { consumers: 2 }, author: patternSteps },
   { key: 8, weights: { consumers: 7 }, author: consumerCommitSteps },
   { key: 9, weights: { consumers: 6 }, author: consumerFetchOffsetsSteps },
   { key: 47, weights: { consumers: 1.5 }, author: consumerOffsetDeleteSteps },

@@ -19,7 +19,7 @@ import { newOffsetFetchRequest, newOffsetFetchRequestGroup, offsetFetchApi } fro
 import { Reader } from "../../../src/protocol/reader.ts";
 import { encodeRequest, KafkaConnection } from "../../support/kafka-connection.ts";
 import { readMetadata } from "../../support/raw-client.ts";
-import { areGroupSettingsKnown, doCoordinatorsSee } from "./coordinator-probe.ts";
+import { areGroupSettingsKnown, doCoordinatorsSee, isPatternKnown } from "./coordinator-probe.ts";
 import { fit } from "./fit.ts";
 import type { Bindings, Settle, Step } from "./step.ts";
 
@@ -195,6 +195,8 @@ export class SequenceRun {
         return await isSettingKnown(this.#control, settle);
       case "coordinators":
         return await doCoordinatorsSee(this.#control, this.#bindings, settle);
+      case "pattern":
+        return await isPatternKnown(this.#control, this.#bindings.startedMs, settle);
       case "group-settings":
         return await areGroupSettingsKnown(this.#control, `${this.#port}/${settle.probe}`, settle.probe);
       case "group-state": {

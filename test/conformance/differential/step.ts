@@ -66,6 +66,8 @@ export type Settle =
   | { readonly kind: "group-state"; readonly group: string; readonly state: string }
   /** The coordinators of consumer groups see the topic with its partitions, or that it is gone (0). */
   | { readonly kind: "coordinators"; readonly groups: readonly string[]; readonly topic: string; readonly partitions: number }
+  /** A pattern of the group's has been looked at. */
+  | { readonly kind: "pattern"; readonly group: string; readonly pattern: string }
   /** So do the settings of groups; `probe`: a group of its own. */
   | { readonly kind: "group-settings"; readonly probe: string };
 
@@ -87,6 +89,8 @@ export interface Step {
   readonly hold?: string;
   /** Not a request: the answer that a held request got. */
   readonly collect?: string;
+  /** On the way to what a later step compares: how far a member has come is not compared here. */
+  readonly isUnderWay?: boolean;
   /** Sent as it is in place of a coded request: versions and keys that nobody serves. */
   readonly rawHeader?: { readonly key: number; readonly version: number };
 }
@@ -98,6 +102,7 @@ export interface StepOptions<Response> {
   readonly isSilent?: boolean;
   readonly parts?: boolean;
   readonly hold?: string;
+  readonly isUnderWay?: boolean;
 }
 
 export function newStep<Request, Response>(

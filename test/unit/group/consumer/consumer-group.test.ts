@@ -39,6 +39,15 @@ test("a first member without topics, or with a pattern that matches none, change
   harness.expectLogSaysTheSame();
 });
 
+test("the epoch counts a member's topics and what its pattern matches as two changes, as in Kafka 4.4", async () => {
+  const harness = new ConsumerHarness();
+  harness.addTopic("t", 1);
+  harness.addTopic("u", 1);
+  expect(await new ConsumerClient(harness, "a", { topics: ["t"], pattern: "u.*" }).beat()).toMatchObject({ memberEpoch: 3 });
+  expect(await new ConsumerClient(harness, "b", { topics: [], pattern: "u.*" }).beat()).toMatchObject({ memberEpoch: 4 });
+  harness.expectLogSaysTheSame();
+});
+
 test("what a member has yet to give up is described as its own, as in Kafka 4.4", async () => {
   const harness = new ConsumerHarness();
   const topicId = harness.addTopic("t", 4);
