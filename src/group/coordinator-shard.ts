@@ -10,6 +10,7 @@
  * Neighbours: `coordinator/shard-log.ts` (the log), `group-records.ts` (its format), `classic/classic-group.ts`, `group-coordinator.ts` (which groups are whose).
  */
 import { randomUuidBytes } from "../base/random.ts";
+import { inStretches } from "../coordinator/in-stretches.ts";
 import { loadToEnd } from "../coordinator/load-to-end.ts";
 import { LogRewrite } from "../coordinator/log-rewrite.ts";
 import type { MarkerResult } from "../coordinator/marker-writer.ts";
@@ -56,7 +57,7 @@ import {
   type TransactionalCommitRequest,
 } from "./group-types.ts";
 import { type CommitKind, findCommitError, findFetchError, findStaleOffset } from "./offsets/consumer-offset-checks.ts";
-import { type ExpiryContext, findExpiredOffsets } from "./offsets/offset-expiry.ts";
+import { findExpiredOffsets } from "./offsets/offset-expiry.ts";
 import { OffsetStore } from "./offsets/offset-store.ts";
 import { PendingOffsets } from "./offsets/pending-offsets.ts";
 import { type TransactionalCommitResult, TransactionalCommits } from "./offsets/transactional-commits.ts";
@@ -415,30 +416,46 @@ export class CoordinatorShard implements GroupHost, LogShard {
   // --- housekeeping ---
 
   /** Offsets whose time is up, and groups that have nothing left. */
-  expire(): void {
-    const nowMs = this.wallMs();
-    const retentionMs = this.#options.settings.offsetsRetentionMs;
-    for (const group of [...this.#groups.values()]) {
-      const context: ExpiryContext = { nowMs, retentionMs, isPending: (at) => this.pending.has(group.groupId, at) };
-      const { expired, isAll } = findExpiredOffsets(group, this.offsets.ofGroup(group.groupId), context);
-      if (expired.length > 0) {
-        this.#options.metrics.expiredOffsets.add(expired.length);
-        void this.#removeOffsets(expired.map((at) => [group.groupId, at]));
-      }
-      const isEmpty = group.state === "Empty" && (group.kind === "consumer" || group.pendingJoinCount === 0);
-      const isUnused = isAll && isEmpty && !this.pending.hasGroup(group.groupId);
-      if (isUnused) void this.#removeGroup(group, "empty, and without offsets");
+  expire(): Promise<void> {
+    const expireOne = (group: AnyGroup): void => this.#expire(group);
+    return inStretches(this.#options.clock, [...this.#groups.values()], expireOne, () => this.#isClosed());
+  }
+
+  #expire(group: AnyGroup): void {
+    const { groupId } = group;
+    if (this.#groups.get(groupId) !== group) return;
+    const { settings, metrics } = this.#options;
+    const isPending = (at: TopicPartition): boolean => this.pending.has(groupId, at);
+    const context = { nowMs: this.wallMs(), retentionMs: settings.offsetsRetentionMs, isPending };
+    const { expired, isAll } = findExpiredOffsets(group, this.offsets.ofGroup(groupId), context);
+    if (expired.length > 0) {
+      metrics.expiredOffsets.add(expired.length);
+      void this.#removeOffsets(expired.map((at) => [groupId, at]));
     }
+    const isEmpty = group.state === "Empty" && (group.kind === "consumer" || group.pendingJoinCount === 0);
+    const isUnused = isAll && isEmpty && !this.pending.hasGroup(groupId);
+    if (isUnused) void this.#removeGroup(group, "empty, and without offsets");
   }
 
   /** Offsets of topics that are gone: `isGone` says so of a topic's name and the id that the commit was made for. */
-  removeOffsetsOf(isGone: (topic: string, topicId: string) => boolean): void {
-    const gone: [string, TopicPartition][] = [];
-    for (const groupId of this.offsets.groupIds()) {
-      for (const [at, committed] of this.offsets.entries(groupId)) if (isGone(at.topic, committed.topicId)) gone.push([groupId, at]);
-    }
+  removeOffsetsOf(isGone: (topic: string, topicId: string) => boolean): Promise<void> {
+    const undecided: [string, TopicPartition][] = [];
     for (const { groupId, at, committed } of this.pending.all()) {
-      if (isGone(at.topic, committed.topicId) && this.offsets.get(groupId, at) === undefined) gone.push([groupId, at]);
+      if (isGone(at.topic, committed.topicId) && this.offsets.get(groupId, at) === undefined) undecided.push([groupId, at]);
+    }
+    void this.#removeOffsets(undecided);
+    const topics = this.offsets.takeTopics(isGone);
+    if (topics.length === 0) return Promise.resolve();
+    const remove = (groupId: string): void => this.#removeGone(groupId, topics, isGone);
+    return inStretches(this.#options.clock, [...this.offsets.groupIds()], remove, () => this.#isClosed());
+  }
+
+  #removeGone(groupId: string, topics: readonly string[], isGone: (topic: string, topicId: string) => boolean): void {
+    const gone: [string, TopicPartition][] = [];
+    const offsets = this.offsets.ofGroup(groupId);
+    for (const topic of topics) {
+      for (const [partition, { topicId }] of offsets.get(topic) ?? [])
+        if (isGone(topic, topicId)) gone.push([groupId, { topic, partition }]);
     }
     void this.#removeOffsets(gone);
   }

@@ -208,9 +208,9 @@ export class GroupCoordinator {
 
   /** Topics that are deleted, also those of the same name that came after. */
   #removeOffsetsOfGoneTopics(shard: CoordinatorShard): void {
-    const { image } = this.#options.metadata;
-    shard.removeOffsetsOf((name, topicId) => {
-      const topic = image.getTopic(name);
+    const { metadata } = this.#options;
+    void shard.removeOffsetsOf((name, topicId) => {
+      const topic = metadata.image.getTopic(name);
       return topic === undefined || (topicId !== ZERO_UUID && topic.topicId !== topicId);
     });
   }
@@ -218,7 +218,7 @@ export class GroupCoordinator {
   #scheduleExpiry(): void {
     const { clock, config } = this.#options;
     this.#expiryTimer = clock.schedule(config.getNumber("offsets.retention.check.interval.ms"), () => {
-      for (const shard of this.#shards.all()) if (shard.state === "active") shard.expire();
+      for (const shard of this.#shards.all()) if (shard.state === "active") void shard.expire();
       this.#scheduleExpiry();
     });
   }

@@ -8,6 +8,10 @@ const NOTHING: GroupOffsets = new Map();
 
 export class OffsetStore {
   readonly #groups = new Map<string, Map<string, Map<number, CommittedOffset>>>();
+  /** The ids under which each topic was committed, also of offsets that are removed since: by these a topic that is gone is noticed. */
+  readonly #topicIds = new Map<string, Set<string>>();
+  /** What was put last: the next offset is mostly of the same topic. */
+  #last = { topic: "", topicId: "" };
   #count = 0;
 
   /** Partitions with an offset, over all groups. */
@@ -36,6 +40,29 @@ export class OffsetStore {
     }
     if (!partitions.has(partition)) this.#count += 1;
     partitions.set(partition, committed);
+    const { topicId } = committed;
+    if (topic !== this.#last.topic || topicId !== this.#last.topicId) this.#noteTopic(topic, topicId);
+  }
+
+  #noteTopic(topic: string, topicId: string): void {
+    this.#last = { topic, topicId };
+    const topicIds = this.#topicIds.get(topic);
+    if (topicIds === undefined) this.#topicIds.set(topic, new Set([topicId]));
+    else topicIds.add(topicId);
+  }
+
+  /** Names of topics with offsets for which `isGone`; each is named once, and again only when something is put for it. The caller removes those offsets. */
+  takeTopics(isGone: (topic: string, topicId: string) => boolean): string[] {
+    const found: string[] = [];
+    for (const [topic, topicIds] of this.#topicIds) {
+      const gone = [...topicIds].filter((topicId) => isGone(topic, topicId));
+      if (gone.length === 0) continue;
+      found.push(topic);
+      for (const topicId of gone) topicIds.delete(topicId);
+      if (topicIds.size === 0) this.#topicIds.delete(topic);
+    }
+    this.#last = { topic: "", topicId: "" };
+    return found;
   }
 
   remove(groupId: string, { topic, partition }: TopicPartition): void {
