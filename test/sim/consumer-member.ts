@@ -9,35 +9,25 @@ import {
   newConsumerGroupHeartbeatRequest,
   newConsumerGroupHeartbeatRequestTopicPartitions,
 } from "../../src/protocol/messages/consumer-group-heartbeat.ts";
-import { fetchApi, newFetchPartition, newFetchRequest, newFetchTopic } from "../../src/protocol/messages/fetch.ts";
 import { type ConsumerGroupModel, MemberTrace, type PartitionTrace } from "./consumer-model.ts";
+import { PartitionReader } from "./consumer-reader.ts";
 import {
-  commitReading,
   FENCED_INSTANCE_ID,
   FENCED_MEMBER_EPOCH,
-  GONE,
   GROUP_ID_NOT_FOUND,
   progressOf,
   type Reading,
-  STALE_MEMBER_EPOCH,
   UNKNOWN_MEMBER_ID,
-  UNKNOWN_TOPIC,
-  UNKNOWN_TOPIC_ID,
 } from "./consumer-remains.ts";
-import { type Answered, CoordinatorLink, fetchOffsets } from "./consumer-requests.ts";
+import { type Answered, CoordinatorLink } from "./consumer-requests.ts";
 import type { TopicDirectory } from "./consumer-topics.ts";
-import { decodeSimBatches } from "./sim-batch.ts";
 import type { ClientPlace } from "./sim-clients.ts";
 
 const HEARTBEAT_VERSION = 1;
-const FETCH_VERSION = 12;
 const UNRELEASED_INSTANCE_ID = 111;
-/** Errors of reading that another try ends: NOT_LEADER and the like, and topics that are gone. */
-const POLL_AGAIN: ReadonlySet<number> = new Set([UNKNOWN_TOPIC, 5, 6, 7, 56, 74, 75, UNKNOWN_TOPIC_ID]);
 const REBALANCE_TIMEOUT_MS = 3_000;
 const UNRELEASED_WAIT_MS = 700;
 const SLOW_REVOKE_PERCENT = 15;
-const POLL_MS = 100;
 const RESOLVE_EVERY_MS = 1_000;
 
 export interface Subscription {
@@ -65,6 +55,7 @@ export class ConsumerMember {
   isReplaced = false;
   private readonly options: MemberOptions;
   private readonly link: CoordinatorLink;
+  private readonly reader: PartitionReader;
   private epoch = 0;
   private isJoined = false;
   /** What it has. */
@@ -74,7 +65,6 @@ export class ConsumerMember {
   /** What it has last said that it has; undefined: everything must be said again. */
   private reported: ReadonlySet<PartitionTrace> | undefined;
   private isSubscriptionSent = false;
-  private readonly positions = new Map<PartitionTrace, number>();
   private revokeAtMs: number | undefined;
   private beatDueMs = 0;
   private resolveDueMs = 0;
@@ -86,6 +76,7 @@ export class ConsumerMember {
     this.options = options;
     this.subscription = options.subscription;
     this.link = new CoordinatorLink(place);
+    this.reader = new PartitionReader(options, this.link);
     this.trace = new MemberTrace(newMemberId(place), instanceId, sessionMs, REBALANCE_TIMEOUT_MS);
   }
 
@@ -116,7 +107,7 @@ export class ConsumerMember {
   get reading(): Reading {
     const { memberId, instanceId } = this.trace;
     const committer = { groupId: this.options.model.groupId, memberId, epoch: this.epoch, instanceId };
-    return { committer, trace: this.trace, positions: new Map(this.positions) };
+    return { committer, trace: this.trace, positions: new Map(this.reader.positions) };
   }
 
   close(): void {
@@ -135,13 +126,7 @@ export class ConsumerMember {
         this.resolveDueMs = nowMs + RESOLVE_EVERY_MS;
         return await this.options.topics.resolve(this.link, this.options.model, nameless);
       }
-      const unknown = [...this.owned].filter((at) => at.log !== undefined && !this.positions.has(at));
-      if (unknown.length > 0 && this.revokeAtMs === undefined) return await this.readCommitted(unknown);
-      if (this.positions.size > 0 && process.random.chance(75)) return await this.poll();
-      const progress = progressOf(this.reading);
-      if (progress.length > 0) return await this.commit(progress);
-      if (this.positions.size > 0) return await this.poll();
-      await this.lookAtOthers();
+      if (await this.read()) this.beatDueMs = 0;
     } catch (error) {
       this.reported = undefined;
       this.isSubscriptionSent = false;
@@ -149,11 +134,17 @@ export class ConsumerMember {
     }
   }
 
-  /** Everything is said at once, as a client does that lost an answer. */
-  async beatInFull(): Promise<void> {
-    this.reported = undefined;
-    this.isSubscriptionSent = false;
-    await this.beat();
+  /** True: it is outdated, and the next heartbeat says so. */
+  private async read(): Promise<boolean> {
+    const { reader, trace, reading } = this;
+    const { random } = this.options.place.process;
+    const unread = reader.findUnread(this.owned);
+    if (unread.length > 0 && this.revokeAtMs === undefined) return reader.readCommitted(trace, reading.committer, unread);
+    if (reader.positions.size === 0) return (await reader.lookAtOthers(trace, reading.committer)) || random.chance(5);
+    const progress = progressOf(reading);
+    if (progress.length > 0 && random.chance(25)) return reader.commit(reading, progress);
+    await reader.poll(trace);
+    return false;
   }
 
   async beat(): Promise<void> {
@@ -221,7 +212,7 @@ export class ConsumerMember {
     this.epoch = 0;
     this.owned = new Set();
     this.assigned = this.owned;
-    this.positions.clear();
+    this.reader.positions.clear();
     this.revokeAtMs = undefined;
     this.reported = undefined;
   }
@@ -240,64 +231,12 @@ export class ConsumerMember {
   private async reconcile(): Promise<void> {
     const revoked = [...this.owned].filter((at) => !this.assigned.has(at));
     const done = progressOf(this.reading).filter((at) => !this.assigned.has(at));
-    if (done.length > 0 && this.options.place.process.random.chance(85)) await this.commit(done);
+    if (this.options.place.process.random.chance(85)) await this.reader.commit(this.reading, done);
     if (!this.isJoined) return;
-    for (const at of revoked) this.positions.delete(at);
+    for (const at of revoked) this.reader.positions.delete(at);
     this.revokeAtMs = undefined;
     this.owned = this.assigned;
     this.beatDueMs = 0;
-  }
-
-  // --- offsets ---
-
-  private async readCommitted(partitions: readonly PartitionTrace[], isOwn = true): Promise<void> {
-    const { model, place } = this.options;
-    const due = new Map(partitions.map((at) => [at, at.acknowledged]));
-    const { answer, isCurrent } = await fetchOffsets(
-      this.link,
-      model.groupId,
-      this.reading.committer,
-      partitions,
-      place.process.random.chance(50),
-    );
-    for (const [at, { errorCode, offset }] of answer) {
-      if (GONE.has(errorCode)) {
-        if (isOwn) this.positions.set(at, 0);
-        continue;
-      }
-      // Its epoch has changed, or it is fenced: the next heartbeat says.
-      if (errorCode === STALE_MEMBER_EPOCH || errorCode === UNKNOWN_MEMBER_ID) {
-        this.beatDueMs = 0;
-        return;
-      }
-      if (errorCode !== 0) {
-        model.find("unexpected-error", `${this.trace.memberId}'s OffsetFetch of ${at.name} is answered with error ${errorCode}`);
-        return;
-      }
-      if (!isCurrent) return;
-      model.offsetFetched(this.trace, at, offset, due.get(at) ?? -1);
-      if (isOwn) this.positions.set(at, Math.max(0, offset));
-    }
-  }
-
-  /** A member that has nothing asks what others have committed. */
-  private async lookAtOthers(): Promise<void> {
-    const { model, place } = this.options;
-    const named = [...model.allPartitions()].filter(({ log }) => log !== undefined);
-    if (named.length === 0 || place.process.random.chance(5)) this.beatDueMs = 0;
-    if (named.length > 0) await this.readCommitted([place.process.random.pick(named)], false);
-    else await place.process.clock.sleep(50);
-  }
-
-  private async commit(partitions: readonly PartitionTrace[]): Promise<void> {
-    const isOutdated = await commitReading(
-      this.link,
-      this.options.model,
-      this.reading,
-      partitions,
-      this.options.place.process.random.chance(50),
-    );
-    if (isOutdated) this.beatDueMs = 0;
   }
 
   /** What it had before it was told to begin anew is still on its way, once: it must not be taken for the member that it is now. */
@@ -305,37 +244,7 @@ export class ConsumerMember {
     const { remains } = this;
     if (remains === undefined || !this.isJoined || this.epoch <= remains.committer.epoch) return;
     this.remains = undefined;
-    const partitions = progressOf(remains);
-    if (partitions.length > 0) await commitReading(this.link, this.options.model, remains, partitions, true);
-  }
-
-  private async poll(): Promise<void> {
-    const { place, model } = this.options;
-    const byTopic = new Map<string, PartitionTrace[]>();
-    for (const at of this.positions.keys()) byTopic.set(at.topic, [...(byTopic.get(at.topic) ?? []), at]);
-    const topics = [...byTopic].map(([topic, own]) =>
-      newFetchTopic({
-        topic,
-        partitions: own.map((at) =>
-          newFetchPartition({ partition: at.partition, fetchOffset: BigInt(this.positions.get(at) ?? 0), partitionMaxBytes: 32_768 }),
-        ),
-      }),
-    );
-    const maxWaitMs = place.pace.isBehind ? 0 : POLL_MS;
-    const request = newFetchRequest({ replicaId: -1, maxWaitMs, minBytes: 1, maxBytes: 1 << 20, sessionId: 0, sessionEpoch: -1, topics });
-    const { answer } = await this.link.ask("poll", fetchApi, FETCH_VERSION, request, (one) => [one.errorCode]);
-    for (const { topic, partitions } of answer.responses) {
-      for (const { partitionIndex, errorCode, records } of partitions) {
-        const at = byTopic.get(topic)?.find(({ partition }) => partition === partitionIndex);
-        if (at?.log === undefined || POLL_AGAIN.has(errorCode)) continue;
-        if (errorCode !== 0) at.log.find("unexpected-error", `${this.trace.memberId}'s Fetch is answered with error ${errorCode}`);
-        if (!(records instanceof Uint8Array) || records.length === 0) continue;
-        const position = this.positions.get(at) ?? 0;
-        const next = at.log.poll(this.trace.memberId, position, decodeSimBatches(records));
-        model.read(this.trace, at, position, next);
-        this.positions.set(at, next);
-      }
-    }
+    await this.reader.commit(remains);
   }
 
   // --- leaving ---
@@ -344,8 +253,7 @@ export class ConsumerMember {
   async leave(epoch: -1 | -2): Promise<void> {
     const { model } = this.options;
     if (!this.isJoined) return;
-    const progress = progressOf(this.reading);
-    if (progress.length > 0 && this.options.place.process.random.chance(70)) await this.commit(progress);
+    if (this.options.place.process.random.chance(70)) await this.reader.commit(this.reading);
     if (!this.isJoined) return;
     model.leaveSent(this.trace);
     this.isJoined = false;

@@ -6,8 +6,9 @@ import { consumerGroupHeartbeatApi, newConsumerGroupHeartbeatRequest } from "../
 import type { ConsumerGroupModel, MemberTrace, PartitionTrace } from "./consumer-model.ts";
 import { type Committer, type CoordinatorLink, commitOffsets } from "./consumer-requests.ts";
 
-/** ILLEGAL_GENERATION: the group is classic again. */
+/** The group is classic. */
 const ILLEGAL_GENERATION = 22;
+const REBALANCE_IN_PROGRESS = 27;
 export const UNKNOWN_TOPIC = 3;
 export const UNKNOWN_MEMBER_ID = 25;
 export const GROUP_ID_NOT_FOUND = 69;
@@ -20,6 +21,7 @@ export const GONE: ReadonlySet<number> = new Set([UNKNOWN_TOPIC, UNKNOWN_TOPIC_I
 /** Of commits by who is no member any more, or not under this epoch. */
 const OUTDATED: ReadonlySet<number> = new Set([
   ILLEGAL_GENERATION,
+  REBALANCE_IN_PROGRESS,
   UNKNOWN_MEMBER_ID,
   GROUP_ID_NOT_FOUND,
   FENCED_INSTANCE_ID,

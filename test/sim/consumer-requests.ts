@@ -209,3 +209,18 @@ export async function describeGroup(link: CoordinatorLink, groupId: string): Pro
   if (group === undefined) throw new ConnectionLost("a describe without its group");
   return { answer: group, isCurrent, sentMs };
 }
+
+/** For whatever is tried again or given up. */
+export function ignoreLoss(error: unknown): false {
+  if (!(error instanceof ConnectionLost)) throw error;
+  return false;
+}
+
+/** By who serves, once it does. */
+export async function describeCurrent(link: CoordinatorLink, groupId: string): Promise<DescribedGroup> {
+  for (;;) {
+    const described = await describeGroup(link, groupId).catch(ignoreLoss);
+    if (described !== false && described.isCurrent) return described.answer;
+    link.close();
+  }
+}

@@ -4,6 +4,8 @@ import type { Subscription } from "./consumer-member.ts";
 import type { ConsumerGroupModel, MemberTrace, PartitionTrace } from "./consumer-model.ts";
 import type { KnownTopic } from "./consumer-topics.ts";
 
+const GROUP_ID_NOT_FOUND = 69;
+
 /** A member as it sees itself. */
 export interface Settled {
   readonly trace: MemberTrace;
@@ -20,12 +22,26 @@ export function findUnrest(
   topics: ReadonlyMap<string, KnownTopic>,
   model: ConsumerGroupModel,
 ): string | undefined {
+  if (group.errorCode === GROUP_ID_NOT_FOUND && !model.hasOneProtocol) return findClassicUnrest(members, topics, model);
   if (group.errorCode !== 0) return `a describe is answered with error ${group.errorCode}`;
   if (group.groupState !== "Stable") return `the group is ${group.groupState}`;
   if (group.members.length !== members.length) return `${group.members.length} members are described, and there are ${members.length}`;
   for (const member of members) {
     const unrest = member === undefined ? "a client is no member" : findMemberUnrest(group, member, model);
     if (unrest !== undefined) return unrest;
+  }
+  return findUnowned(members as readonly Settled[], topics, model);
+}
+
+/** The group is classic: its members know. */
+function findClassicUnrest(
+  members: readonly (Settled | undefined)[],
+  topics: ReadonlyMap<string, KnownTopic>,
+  model: ConsumerGroupModel,
+): string | undefined {
+  for (const member of members) {
+    if (member?.isSettled !== true) return "a client is no member";
+    if (member.currentEpoch !== members[0]?.currentEpoch) return "members are in several generations";
   }
   return findUnowned(members as readonly Settled[], topics, model);
 }
@@ -69,6 +85,6 @@ function findUnowned(members: readonly Settled[], topics: ReadonlyMap<string, Kn
       owned++;
     }
   }
-  const has = members.reduce((sum, member) => sum + member.partitions.size, 0);
-  return has === owned ? undefined : `${has} partitions are owned, and ${owned} are there for subscribers`;
+  const has = members.flatMap((member) => [...member.partitions]);
+  return has.length === owned ? undefined : `${namesOf(has)} are owned, and ${owned} are there for subscribers`;
 }

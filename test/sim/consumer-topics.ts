@@ -13,6 +13,8 @@ export interface KnownTopic {
 /** An id has one name for ever, so that all clients may share what one was told. */
 export class TopicDirectory {
   private readonly names = new Map<string, string>();
+  /** By name, of topics that are never deleted. */
+  private readonly known = new Map<string, string>();
 
   /** Gives partitions their logs; of topics that are gone none is found. */
   async resolve(link: CoordinatorLink, model: ConsumerGroupModel, partitions: readonly PartitionTrace[]): Promise<void> {
@@ -29,6 +31,21 @@ export class TopicDirectory {
     }
   }
 
+  /** By names of topics that somebody has looked up. */
+  partitionsOf(model: ConsumerGroupModel, partitions: ReadonlyMap<string, readonly number[]>): ReadonlySet<PartitionTrace> {
+    const found = new Set<PartitionTrace>();
+    for (const [name, own] of partitions) {
+      const topicId = this.known.get(name);
+      if (topicId === undefined) throw new Error(`a member is given partitions of ${name}, which nobody has looked up`);
+      for (const partition of own) {
+        const at = model.partition(topicId, partition);
+        model.name(at, name);
+        found.add(at);
+      }
+    }
+    return found;
+  }
+
   /** What there is of these names now. */
   async find(link: CoordinatorLink, names: readonly string[]): Promise<ReadonlyMap<string, KnownTopic>> {
     const request = newMetadataRequest({ topics: names.map((name) => newMetadataRequestTopic({ name })), allowAutoTopicCreation: false });
@@ -37,6 +54,7 @@ export class TopicDirectory {
     for (const { topicId, name, errorCode, partitions } of answer.topics) {
       if (errorCode !== 0 || name === null) continue;
       this.names.set(topicId, name);
+      this.known.set(name, topicId);
       found.set(name, { topicId, partitions: partitions.length });
     }
     return found;

@@ -39,6 +39,10 @@ export interface Scenario {
   readonly transactionWorkers: number;
   /** Of one group of the consumer protocol (`sim-consumer-group.ts`). */
   readonly subscribers: number;
+  /** Of one group whose members come by either protocol. */
+  readonly mixedSubscribers: number;
+  /** How much more often than usual something happens to a member of these groups. */
+  readonly haste: number;
   /** Of each topic. */
   readonly partitions: number;
   /** From one operation of a client to its next, on average; what a stall holds up is made up for (`pace.ts`). */
@@ -163,6 +167,8 @@ const mixed: Scenario = {
   visitors: 0,
   transactionWorkers: 0,
   subscribers: 0,
+  mixedSubscribers: 0,
+  haste: 1,
   partitions: 2,
   pauseMs: 47,
   largePercent: 3,
@@ -295,6 +301,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "consumers",
     consumers: 0,
     subscribers: 3,
+    mixedSubscribers: 2,
     partitions: 3,
     churnsTopics: false,
     pauseMs: 43,

@@ -136,12 +136,14 @@ class Simulation {
       begin: (name, work) => this.begin(name, work),
     });
     this.consumerGroups = new SimConsumerGroups({
-      members: this.scenario.subscribers,
-      random,
+      subscribers: this.scenario.subscribers,
+      mixedSubscribers: this.scenario.mixedSubscribers,
+      haste: this.scenario.haste,
       history,
       lasting: (name) => this.lasting(name, 0),
       place: (name) => this.place(name),
       begin: (name, work) => this.begin(name, work),
+      restart: () => this.cluster.current?.process.kill("takeover"),
     });
     const auditor = this.cluster.makeProcess("auditor", "auditor");
     // What an auditor finds is no client's finding.
@@ -334,6 +336,7 @@ class Simulation {
     await this.checkCommitted(driver);
     for (const admin of this.admins) await admin.check();
     await this.transactions.checkEnd(driver);
+    await this.consumerGroups.checkEnd(driver);
     await sleep(SWEEP_MS);
     while (this.cluster.zombies.length > 0 && this.scheduler.nowMs < endMs + LIVENESS_BOUND_MS) await sleep(250);
     for (const zombie of this.cluster.zombies) this.history.find("stuck", `${zombie.process.name} was replaced and has not stopped`);
