@@ -48,8 +48,9 @@ export interface LogRewritesOptions {
 export const REWRITE_ABOVE_BYTES = 16 * 1024 * 1024;
 /** A log may be so many times as large as its state: it is written once for each twofold growth, and read at most threefold. */
 const MOST_TIMES_STATE = 3;
-/** Written at one stretch: about a millisecond. */
+/** Written at one stretch: about a millisecond, and a small part of the least log. */
 const SLICE_BYTES = 64 * 1024;
+const SLICES_PER_LOG = 8;
 /** Pause after a slice, in times of what it took. */
 const PAUSE_TIMES = 3;
 const MIN_PAUSE_MS = 1;
@@ -63,6 +64,7 @@ const LOOKS_PER_GROWTH = 8;
 export class LogRewrites {
   readonly options: LogRewritesOptions;
   readonly aboveBytes: number;
+  readonly sliceBytes: number;
   readonly rewrites: Counter;
   readonly writtenBytes: Counter;
   #lastTurn: Promise<void> = Promise.resolve();
@@ -71,6 +73,7 @@ export class LogRewrites {
     const { metrics, topicName: topic } = options;
     this.options = options;
     this.aboveBytes = options.rewriteAboveBytes ?? REWRITE_ABOVE_BYTES;
+    this.sliceBytes = Math.min(SLICE_BYTES, this.aboveBytes / SLICES_PER_LOG);
     this.rewrites = metrics.counter(
       "weir_coordinator_rewrites_total",
       "Partitions of internal topics that were written anew and cut off before.",
@@ -193,7 +196,7 @@ export class LogRewrite<Item extends StateRecord> {
     const source = this.#state.records();
     for (;;) {
       const startedMs = clock.monotonicMs();
-      const slice = takeSlice(source);
+      const slice = takeSlice(source, this.#shared.sliceBytes);
       if (slice.length === 0) return progress;
       const batches = this.#state.build(slice);
       if (batches === undefined) return "too-large";
@@ -228,9 +231,9 @@ export class LogRewrite<Item extends StateRecord> {
   }
 }
 
-function takeSlice<Item extends StateRecord>(source: Iterator<Item, void>): Item[] {
+function takeSlice<Item extends StateRecord>(source: Iterator<Item, void>, sizeBytes: number): Item[] {
   const slice: Item[] = [];
-  for (let bytes = 0; bytes < SLICE_BYTES; ) {
+  for (let bytes = 0; bytes < sizeBytes; ) {
     const next = source.next();
     if (next.done === true) return slice;
     slice.push(next.value);
