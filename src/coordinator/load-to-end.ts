@@ -6,10 +6,11 @@ import type { Clock } from "../base/clock.ts";
 import { Trouble } from "../base/trouble.ts";
 import { readStoredBatch, viewOf } from "../partition/batch-layout.ts";
 import { DecodeError } from "../protocol/codec-error.ts";
+import { inStretches } from "./in-stretches.ts";
 import type { ShardLog } from "./shard-log.ts";
 
-/** Others are served in between: a read's batches are replayed for so long at a stretch. */
-const STRETCH_MS = 5;
+/** Small batches are replayed several at once: each replay has a cost of its own, as large as that of a batch of a few records. */
+const PIECE_BYTES = 16 * 1024;
 /** Between two looks at a log whose end is not readable yet. */
 const LOAD_RETRY_MS = 100;
 
@@ -34,18 +35,12 @@ export interface LoadOptions {
 /** Answers the end offset; returns early when the shard is closed. */
 export async function loadToEnd({ log, clock, bufferBytes, replay, onProblem, isClosed }: LoadOptions): Promise<number> {
   const endOffset = log.log.logEndOffset;
-  const replayInStretches = async (bytes: Uint8Array, fromOffset: number): Promise<void> => {
-    const view = viewOf(bytes);
-    let startedMs = clock.monotonicMs();
-    for (let start = 0; start < bytes.length && !isClosed(); ) {
-      const { end, lastOffset } = readStoredBatch(view, start);
+  const replayInStretches = (bytes: Uint8Array, fromOffset: number): Promise<void> => {
+    const replayOne = ({ start, end, nextOffset }: Piece): void => {
       replay(bytes.subarray(start, end), fromOffset);
-      log.sizes.note(lastOffset + 1, end - start);
-      start = end;
-      if (clock.monotonicMs() - startedMs < STRETCH_MS) continue;
-      await clock.sleep(0);
-      startedMs = clock.monotonicMs();
-    }
+      log.sizes.note(nextOffset, end - start);
+    };
+    return inStretches(clock, listPieces(bytes), replayOne, isClosed);
   };
   let at = log.log.logStartOffset;
   while (at < endOffset && !isClosed()) {
@@ -65,4 +60,21 @@ export async function loadToEnd({ log, clock, bufferBytes, replay, onProblem, is
     await clock.sleep(LOAD_RETRY_MS);
   }
   return endOffset;
+}
+
+interface Piece {
+  readonly start: number;
+  readonly end: number;
+  readonly nextOffset: number;
+}
+
+function* listPieces(bytes: Uint8Array): Generator<Piece> {
+  const view = viewOf(bytes);
+  for (let start = 0, at = 0; at < bytes.length; ) {
+    const { end, lastOffset } = readStoredBatch(view, at);
+    at = end;
+    if (end - start < PIECE_BYTES && end < bytes.length) continue;
+    yield { start, end, nextOffset: lastOffset + 1 };
+    start = end;
+  }
 }
