@@ -1,4 +1,5 @@
 /** Effective configurations as CreateTopics and DescribeConfigs answer them: value, where it comes from, and the values it hides (ConfigHelper of Kafka). */
+import { getListenerSetting } from "../config/accept-limits.ts";
 import type { Config } from "../config/config.ts";
 import type { GroupSetting } from "../config/setting.ts";
 import { getEffectiveGroupSetting, groupSettings, isFixedAtStart, isRunTimeOnly } from "../config/setting-errors.ts";
@@ -121,12 +122,14 @@ export function describeClusterConfigs(config: Config, forAll: ReadonlyMap<strin
   });
 }
 
-/** Of an unknown name nobody can tell whether it is a secret: it is taken for one. */
+/** What is set for one listener is read-only as Kafka has it, whether it can be set or not. Of an unknown name nobody can tell whether it is a secret: it is taken for one. */
 function describeBrokerSetting(config: Config, name: string): ConfigFields {
-  const setting = SETTINGS.get(name);
+  const ofListener = getListenerSetting(name);
+  const setting = SETTINGS.get(name) ?? ofListener;
   const isKnown = setting !== undefined || isRunTimeOnly(name);
   const isSensitive = !isKnown || setting?.type === "password";
-  const synonyms = describeBrokerSynonyms(config, listSynonyms(name)).map((one) => (isSensitive ? { ...one, value: null } : one));
+  const names = ofListener === undefined ? listSynonyms(name) : [name, ofListener.name];
+  const synonyms = describeBrokerSynonyms(config, names).map((one) => (isSensitive ? { ...one, value: null } : one));
   const hasValue =
     !isSensitive && (config.isSet(name) || (setting !== undefined && (setting.default !== null || setting.origin === "weir")));
   return {
@@ -135,7 +138,7 @@ function describeBrokerSetting(config: Config, name: string): ConfigFields {
     source: synonyms[0]?.source ?? ConfigSource.DEFAULT,
     synonyms,
     type: setting !== undefined ? CONFIG_TYPES[setting.type] : isKnown ? CONFIG_TYPES.long : 0,
-    isReadOnly: !isKnown || isFixedAtStart(name),
+    isReadOnly: !isKnown || ofListener !== undefined || isFixedAtStart(name),
     isSensitive,
     doc: setting?.doc ?? null,
   };

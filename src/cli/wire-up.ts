@@ -13,6 +13,7 @@
 import { createApiHandlers } from "../api/registry.ts";
 import type { ApiServices } from "../api/services.ts";
 import { Trouble } from "../base/trouble.ts";
+import { readAcceptLimits } from "../config/accept-limits.ts";
 import type { Config, ListenerConfig } from "../config/config.ts";
 import { LiveConfig } from "../config/live-config.ts";
 import type { HttpServer } from "../console/http-server.ts";
@@ -91,7 +92,7 @@ export async function buildBroker(startConfig: Config, world: World, startedMs =
     const wasKnown = cluster.image.getWal(header.walId) !== undefined;
     const metadata = await cluster.register({ walId: header.walId, rack: config.rack, listeners: advertised });
     undo.push(() => metadata.close());
-    followConfigs(config, metadata);
+    followConfigs(config, metadata, server);
     const opened = await openBrokerWal({ config, world, device, metadata, wasKnown });
     deviceUndo.forget();
     undo.push(() => opened.wal.close());
@@ -127,7 +128,7 @@ function makeServer(config: Config, world: World): KafkaServer {
     },
     requestMemoryBytes: config.requestMemoryBytes,
     backlog: config.getNumber("socket.listen.backlog.size"),
-    maxConnections: config.getNumber("max.connections"),
+    acceptLimits: readAcceptLimits(config),
   });
 }
 
@@ -225,9 +226,13 @@ function withRealPorts(config: Config, opened: readonly ListenerConfig[]): reado
 }
 
 /** What clients set at run time for brokers is in force from here on. */
-function followConfigs(config: LiveConfig, metadata: BrokerMetadata): void {
+function followConfigs(config: LiveConfig, metadata: BrokerMetadata, server: KafkaServer): void {
   const { BROKER } = ConfigResourceType;
-  const follow = (): void => config.follow(metadata.image.getConfigs(BROKER, ""), metadata.image.getConfigs(BROKER, String(config.nodeId)));
+  const follow = (): void => {
+    const before = config.revision;
+    config.follow(metadata.image.getConfigs(BROKER, ""), metadata.image.getConfigs(BROKER, String(config.nodeId)));
+    if (config.revision !== before) server.limitAccepting(readAcceptLimits(config));
+  };
   follow();
   metadata.onChange(follow);
 }
@@ -312,14 +317,15 @@ function assemble({ config, world, store, clusterStore, metadata, opened, server
     uploadIntervalMs: config.uploadIntervalMs,
     segmentZstdLevel: config.segmentZstdLevel,
   });
-  const partitions = new PartitionRegistry({ ...world, storage, metadata, config, ranges: metadata.committedRanges });
+  const topicRules = new TopicRulesCache(config);
+  const partitions = new PartitionRegistry({ ...world, storage, metadata, config, topicRules, ranges: metadata.committedRanges });
   const shared = {
     ...world,
     config,
     metadata,
     storage,
     partitions,
-    topicRules: new TopicRulesCache(config),
+    topicRules,
     decompress: ((codec, bytes, start, end, maxBytes) =>
       decompress(codec, bytes.subarray(start, end), maxBytes, world.blockCodecs)) satisfies Decompress,
   };

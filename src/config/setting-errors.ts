@@ -2,20 +2,19 @@
  * What is wrong with settings that a client sends for a broker or a group, in Kafka's words: DynamicBrokerConfig.validateConfigs and
  * GroupConfig.validate of 4.4. Topics have their own in `topic-settings.ts`.
  */
+import { LISTENER_LIMITS } from "./accept-limits.ts";
 import type { Config } from "./config.ts";
+import { findProposalError, proposeConfig } from "./dynamic-checks.ts";
 import { KAFKA_GROUP_SETTINGS } from "./kafka-group-settings.ts";
 import type { GroupSetting, Setting } from "./setting.ts";
 import { atLeast, between, betweenOr, findValueError, listOf, oneOf, type SettingCheck, type SettingValueType } from "./setting-checks.ts";
 import { SETTINGS } from "./settings.ts";
 
 const GROUP_SETTINGS: ReadonlyMap<string, GroupSetting> = new Map(KAFKA_GROUP_SETTINGS.map((setting) => [setting.name, setting]));
+/** Settings of one listener alone. */
 const LISTENER_SETTING = /^listener\.name\.[^.]*\.(.*)$/;
 /** `listener.name.*` of these may be set for all brokers. */
-const CLUSTER_WIDE_LISTENER_SETTINGS: ReadonlySet<string> = new Set([
-  "max.connections",
-  "max.connection.creation.rate",
-  "num.network.threads",
-]);
+const CLUSTER_WIDE_LISTENER_SETTINGS: ReadonlySet<string> = new Set([...LISTENER_LIMITS, "num.network.threads"]);
 /** Settings of brokers that exist at run time only (DynamicConfig.Broker, KIP-73); replicas are not copied here, so none has a meaning. */
 const RUN_TIME_ONLY: ReadonlySet<string> = new Set([
   "leader.replication.throttled.rate",
@@ -23,7 +22,7 @@ const RUN_TIME_ONLY: ReadonlySet<string> = new Set([
   "replica.alter.log.dirs.io.max.bytes.per.second",
 ]);
 /** Weir binds these when it starts; Kafka can change them at run time. */
-const BOUND_AT_START = /^(listeners|listener\..*|max\.connections|principal\.builder\.class|sasl\..*|ssl\..*)$/;
+const BOUND_AT_START = /^(listeners|listener\..*|principal\.builder\.class|sasl\..*|ssl\..*)$/;
 
 export function getGroupSetting(name: string): GroupSetting | undefined {
   return GROUP_SETTINGS.get(name);
@@ -36,6 +35,8 @@ export function groupSettings(): Iterable<GroupSetting> {
 /** Whether a broker's setting cannot be changed at run time; a name that nobody knows is kept for whoever reads it, as in Kafka. */
 export function isFixedAtStart(name: string): boolean {
   const setting = SETTINGS.get(name);
+  const base = LISTENER_SETTING.exec(name)?.[1];
+  if (base !== undefined && CLUSTER_WIDE_LISTENER_SETTINGS.has(base)) return false;
   return BOUND_AT_START.test(name) || (setting !== undefined && (setting.origin === "weir" || setting.updateMode === "read-only"));
 }
 
@@ -83,7 +84,7 @@ export function findBrokerConfigError(config: Config, configs: ReadonlyMap<strin
   }
   const bound = names.filter(isFixedAtStart);
   if (bound.length > 0) return `This server binds these configs when it starts, they cannot be updated dynamically: ${showSet(bound)}`;
-  return findIntervalError(config, configs);
+  return findIntervalError(config, configs) ?? findProposalError(proposeConfig(config, configs, isForOne));
 }
 
 /** `group.TYPE.assignment.interval.ms` lies between the broker's own limits. */

@@ -83,7 +83,16 @@ export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
   "socket.request.max.bytes": used("A larger request closes the connection."),
   "socket.listen.backlog.size": used("Connections that wait to be accepted."),
   "connections.max.idle.ms": used("A connection that is silent for longer is closed."),
-  "max.connections": used("Connections beyond it wait in the backlog; the descriptor limit bounds them too."),
+  "max.connections": used(
+    "Connections beyond it wait in the backlog; the descriptor limit bounds them too. Lowered, it closes those silent for longest. Also for one listener: `listener.name.NAME.max.connections`.",
+  ),
+  "max.connections.per.ip": used("A connection beyond it is closed at once."),
+  "max.connections.per.ip.overrides": used("ADDRESS:COUNT,...: other bounds for single addresses; names but localhost are refused."),
+  "max.connection.creation.rate": used(
+    "New connections a second, on average over the quota windows; those beyond it wait in the backlog. Also for one listener: `listener.name.NAME.max.connection.creation.rate`.",
+  ),
+  "quota.window.num": used("Windows, the one that has begun among them, over which max.connection.creation.rate is averaged."),
+  "quota.window.size.seconds": used("Length of such a window."),
   "compression.type": used("The codec that batches are stored in unless a topic says otherwise; producer keeps the producer's."),
   "compression.gzip.level": used("Level of batches stored as gzip; -1 is the library's default."),
   "compression.lz4.level": used(

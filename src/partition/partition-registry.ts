@@ -17,7 +17,7 @@ import type { Logger } from "../telemetry/telemetry.ts";
 import { type Crc32c, viewOf } from "./batch-layout.ts";
 import { decodeCheckpoint } from "./checkpoint-format.ts";
 import { copySlice, forEachBatch, PartitionLog } from "./partition-log.ts";
-import { TopicRulesCache } from "./topic-rules.ts";
+import type { TopicRulesCache } from "./topic-rules.ts";
 
 /** Why a partition cannot be served here. */
 export type Unavailable = "unknown-partition" | "not-owner";
@@ -29,6 +29,7 @@ export interface PartitionRegistryOptions {
   readonly ranges: CommittedRangesPort;
   readonly metadata: ClusterMetadata;
   readonly config: Config;
+  readonly topicRules: TopicRulesCache;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly crc32c: Crc32c;
@@ -45,14 +46,12 @@ export class PartitionRegistry {
   readonly #logs = new Map<string, PartitionLog[]>();
   readonly #byStream = new Map<Stream, PartitionLog>();
   readonly #opening = new Map<string, Promise<Lookup>>();
-  readonly #topicRules: TopicRulesCache;
   #expiryTimer: TimerHandle | undefined;
   #openCount = 0;
   #isClosed = false;
 
   constructor(options: PartitionRegistryOptions) {
     this.#options = options;
-    this.#topicRules = new TopicRulesCache(options.config);
     options.metadata.onChange((topicIds) => this.#onMetadataChange(topicIds));
     options.storage.onReleased((streams) => {
       for (const stream of streams) this.#byStream.get(stream)?.onReleased();
@@ -96,7 +95,7 @@ export class PartitionRegistry {
 
   #isLogAppendTime(topicId: string): boolean {
     const topic = this.#options.metadata.image.getTopicById(topicId);
-    return topic !== undefined && this.#topicRules.get(topic).isLogAppendTime;
+    return topic !== undefined && this.#options.topicRules.get(topic).isLogAppendTime;
   }
 
   /** Opens again when the image moved on meanwhile. */

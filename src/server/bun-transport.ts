@@ -36,8 +36,6 @@ export class BunTransport implements Transport {
   private readonly highestDescriptor: number;
   private readonly limit: number;
   private readonly listeners = new Set<BunListener>();
-  private openCount = 0;
-
   private readonly onBug: (error: unknown) => void;
 
   /** `onBug`: something was thrown out of an event; the runtime would hand it to the socket's error handler, where nobody would see it. */
@@ -78,17 +76,14 @@ export class BunTransport implements Transport {
     return new BunConnection(socket);
   }
 
-  /** Counts a new connection; the reason to pause accepting, or undefined. */
-  countOpened(descriptor: number, maxConnections: number): string | undefined {
-    this.openCount++;
-    if (descriptor >= this.highestDescriptor) return `descriptor ${descriptor} of ${this.limit} is in use`;
-    if (this.openCount >= maxConnections) return `${this.openCount} connections are open, max.connections=${maxConnections}`;
-    return undefined;
+  /** The reason to pause accepting when a new connection has got this descriptor, or undefined. */
+  findShortage(descriptor: number): string | undefined {
+    return descriptor >= this.highestDescriptor ? `descriptor ${descriptor} of ${this.limit} is in use` : undefined;
   }
 
-  countClosed(): void {
-    this.openCount--;
-    for (const listener of this.listeners) listener.resumeAccepting();
+  /** A connection has closed: there is room for another one. */
+  tryAgain(): void {
+    for (const listener of this.listeners) listener.endShortage();
   }
 
   forget(listener: BunListener): void {
@@ -140,6 +135,9 @@ class BunListener implements TransportListener {
   private active: TCPSocketListener<SocketState | undefined> | undefined;
   /** Holds the listening socket while accepting is paused; -1 otherwise. */
   private heldDescriptor = -1;
+  /** Why nothing is accepted: descriptors are short, or the owner says so. */
+  private isShort = false;
+  private isHeld = false;
   private isClosed = false;
 
   constructor(options: ListenOptions, events: AcceptEvents, transport: BunTransport) {
@@ -183,8 +181,12 @@ class BunListener implements TransportListener {
   }
 
   private opened(socket: ServerSocket): void {
-    const reason = this.transport.countOpened(descriptorOf(socket), this.options.maxConnections);
-    if (reason !== undefined) this.pauseAccepting(reason);
+    const shortage = this.transport.findShortage(descriptorOf(socket));
+    if (shortage !== undefined && !this.isShort) {
+      this.isShort = true;
+      if (this.stopAccepting()) this.events.paused(shortage);
+      else this.isShort = false;
+    }
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
     const connection = new BunConnection(socket);
@@ -193,28 +195,39 @@ class BunListener implements TransportListener {
 
   private closed(socket: ServerSocket): void {
     const state = socket.data;
-    if (state === undefined) return;
     socket.data = undefined;
-    state.events.ended();
-    this.transport.countClosed();
+    state?.events.ended();
+    this.transport.tryAgain();
   }
 
-  private pauseAccepting(reason: string): void {
-    if (this.active === undefined || this.isClosed) return;
+  hold(isHeld: boolean): void {
+    this.isHeld = isHeld;
+    if (isHeld) this.stopAccepting();
+    else this.goOnAccepting();
+  }
+
+  endShortage(): void {
+    if (!this.isShort || this.isClosed) return;
+    this.isShort = false;
+    this.goOnAccepting();
+    this.events.resumed();
+  }
+
+  /** False when it cannot be: without a duplicate the listening socket would be lost, so accepting goes on. */
+  private stopAccepting(): boolean {
+    if (this.active === undefined || this.isClosed) return true;
     this.heldDescriptor = duplicateDescriptor(descriptorOf(this.active));
-    // Without a duplicate the socket would be lost: better to go on accepting.
-    if (this.heldDescriptor < 0) return;
+    if (this.heldDescriptor < 0) return false;
     this.active.stop();
     this.active = undefined;
-    this.events.paused(reason);
+    return true;
   }
 
-  resumeAccepting(): void {
-    if (this.heldDescriptor < 0 || this.isClosed) return;
+  private goOnAccepting(): void {
+    if (this.heldDescriptor < 0 || this.isClosed || this.isShort || this.isHeld) return;
     const descriptor = this.heldDescriptor;
     this.heldDescriptor = -1;
     this.active = this.bind({ hostname: this.options.host === "" ? "::" : this.options.host, port: this.port, fd: descriptor });
-    this.events.resumed();
   }
 
   close(): void {

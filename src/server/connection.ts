@@ -106,6 +106,11 @@ export class Connection implements ConnectionEvents, ConnectionView {
     this.flush();
   }
 
+  /** When bytes last went either way, by the monotonic clock. */
+  get lastActiveMs(): number {
+    return this.lastActivityMs;
+  }
+
   setPressure(isPressing: boolean): void {
     if (isPressing && this.gatheringLease !== undefined) return;
     this.setPause(PAUSE_PRESSURE, isPressing);

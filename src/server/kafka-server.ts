@@ -6,8 +6,10 @@ import { AssertionFailure } from "../base/assert.ts";
 import { BufferPool } from "../base/buffer-pool.ts";
 import type { Clock, TimerHandle } from "../base/clock.ts";
 import { Trouble } from "../base/trouble.ts";
+import type { AcceptLimits } from "../config/accept-limits.ts";
 import type { ListenerConfig } from "../config/config.ts";
 import type { Counter, Logger, Metrics } from "../telemetry/telemetry.ts";
+import { AcceptControl } from "./accept-control.ts";
 import { Connection } from "./connection.ts";
 import { Dispatcher, type RoutedRequest } from "./dispatcher.ts";
 import { MemoryGate } from "./memory-gate.ts";
@@ -30,7 +32,8 @@ export interface KafkaServerOptions {
   readonly limits: ConnectionLimits;
   readonly requestMemoryBytes: number;
   readonly backlog: number;
-  readonly maxConnections: number;
+  /** Until `limitAccepting` says otherwise. */
+  readonly acceptLimits: AcceptLimits;
   /** A bug was found (an assertion failed in a handler): ends the process. */
   readonly onBug: (error: unknown) => void;
 }
@@ -47,7 +50,8 @@ export class KafkaServer {
   private readonly dispatcher: Dispatcher;
   private readonly gate: MemoryGate;
   private readonly connections = new Set<Connection>();
-  private readonly listeners: TransportListener[] = [];
+  private readonly listeners = new Map<string, TransportListener>();
+  private readonly accepting: AcceptControl;
   private readonly closes: ReadonlyMap<CloseReason, Counter>;
   private readonly accepted: Counter;
   private readonly pausedListeners = new Set<string>();
@@ -62,10 +66,15 @@ export class KafkaServer {
     this.options = options;
     this.gate = new MemoryGate(options.requestMemoryBytes);
     this.dispatcher = new Dispatcher(clock, metrics);
+    this.accepting = new AcceptControl({
+      clock,
+      limits: options.acceptLimits,
+      onHold: (name, reason, isBrief) => this.holdListener(name, reason, isBrief),
+    });
     this.accepted = metrics.counter("weir_connections_accepted_total", "Connections accepted.");
     this.pauseCount = metrics.counter(
       "weir_accept_pauses_total",
-      "How often accepting paused for want of descriptors or by max.connections.",
+      "How often accepting paused for want of descriptors, by max.connections or by max.connection.creation.rate.",
     );
     this.closes = new Map(
       CLOSE_REASONS.map((reason) => [
@@ -110,8 +119,8 @@ export class KafkaServer {
   /** Finds out whether the listeners could be opened now, without answering anyone. Throws the Trouble that `open` would. */
   check(listeners: readonly ListenerConfig[]): void {
     const silent: AcceptEvents = { accept: refuse, paused: () => {}, resumed: () => {} };
-    const { transport, backlog, maxConnections } = this.options;
-    for (const { host, port } of listeners) transport.listen({ host, port, backlog, maxConnections }, silent).close();
+    const { transport, backlog } = this.options;
+    for (const { host, port } of listeners) transport.listen({ host, port, backlog }, silent).close();
   }
 
   /**
@@ -127,6 +136,25 @@ export class KafkaServer {
       this.closeListeners();
       throw error;
     }
+  }
+
+  /**
+   * New bounds for connections: who waits in the backlog comes in when there is room now. When more are open than `max.connections` allows, those that were silent for
+   * longest are closed, as in Kafka.
+   */
+  limitAccepting(limits: AcceptLimits): void {
+    this.accepting.setLimits(limits);
+    const { excess } = this.accepting;
+    if (excess === 0) return;
+    const bySilence = [...this.connections].sort((left, right) => left.lastActiveMs - right.lastActiveMs);
+    for (const connection of bySilence.slice(0, excess)) {
+      this.closes.get("excess")?.add(1);
+      connection.terminate();
+    }
+    this.options.logger.warn("server.excess-closed", "max.connections was lowered: the connections silent for longest were closed", {
+      closed: excess,
+      maxConnections: limits.maxConnections,
+    });
   }
 
   startServing(handlers: readonly ApiHandler[]): void {
@@ -165,41 +193,61 @@ export class KafkaServer {
     this.sweep?.cancel();
   }
 
-  private listen(listener: ListenerConfig): TransportListener {
-    const { logger, transport, backlog, maxConnections } = this.options;
-    const place = `${listener.name}://${listener.host}:${listener.port}`;
+  private listen({ name, host, port }: ListenerConfig): TransportListener {
+    const { transport, backlog } = this.options;
     const opened = transport.listen(
-      { host: listener.host, port: listener.port, backlog, maxConnections },
+      { host, port, backlog },
       {
-        accept: (socket) => {
-          const connection = new Connection(this.nextConnectionId++, listener.name, socket, this.shared);
-          this.connections.add(connection);
-          this.gate.connections.add(connection);
-          this.accepted.add(1);
-          if (this.isDraining) connection.drain();
-          return connection;
-        },
-        paused: (reason) => {
-          this.pausedListeners.add(place);
-          this.pauseCount.add(1);
-          logger.warn("server.accept-paused", "new connections wait", { listener: place, reason, connections: this.connections.size });
-        },
-        resumed: () => {
-          this.pausedListeners.delete(place);
-          logger.info("server.accept-resumed", "new connections are accepted again", {
-            listener: place,
-            connections: this.connections.size,
-          });
-        },
+        accept: (socket) => this.accept(name, socket),
+        paused: (reason) => this.noteAccepting(`descriptors ${name}`, name, reason),
+        resumed: () => this.noteAccepting(`descriptors ${name}`, name, undefined),
       },
     );
-    this.listeners.push(opened);
+    this.listeners.set(name, opened);
+    this.accepting.addListener(name);
     return opened;
   }
 
+  private accept(listenerName: string, socket: TransportConnection): ConnectionEvents {
+    if (!this.accepting.opened(listenerName, socket.remoteAddress)) {
+      this.closes.get("per-address")?.add(1);
+      this.options.logger.warn("connection.refused", "this address has as many connections as max.connections.per.ip allows it", {
+        remote: socket.remoteAddress,
+        listener: listenerName,
+      });
+      return refuse(socket);
+    }
+    const connection = new Connection(this.nextConnectionId++, listenerName, socket, this.shared);
+    this.connections.add(connection);
+    this.gate.connections.add(connection);
+    this.accepted.add(1);
+    if (this.isDraining) connection.drain();
+    return connection;
+  }
+
+  private holdListener(name: string, reason: string | undefined, isBrief: boolean): void {
+    this.listeners.get(name)?.hold?.(reason !== undefined);
+    this.noteAccepting(`bound ${name}`, name, isBrief ? undefined : reason);
+    if (isBrief) this.pauseCount.add(1);
+  }
+
+  /** One line when a listener stops accepting for one kind of reason, one when it goes on. */
+  private noteAccepting(what: string, listener: string, reason: string | undefined): void {
+    const { logger } = this.options;
+    const connections = this.connections.size;
+    if (reason !== undefined) {
+      this.pausedListeners.add(what);
+      this.pauseCount.add(1);
+      logger.warn("server.accept-paused", "new connections wait", { listener, reason, connections });
+    } else if (this.pausedListeners.delete(what)) {
+      logger.info("server.accept-resumed", "new connections are accepted again", { listener, connections });
+    }
+  }
+
   private closeListeners(): void {
-    for (const listener of this.listeners) listener.close();
-    this.listeners.length = 0;
+    this.accepting.close();
+    for (const listener of this.listeners.values()) listener.close();
+    this.listeners.clear();
   }
 
   private scheduleSweep(): void {
@@ -214,6 +262,7 @@ export class KafkaServer {
   private forget(connection: Connection): void {
     this.connections.delete(connection);
     this.gate.connections.delete(connection);
+    this.accepting.closed(connection.listenerName, connection.remoteAddress);
     if (this.connections.size === 0) this.onEmpty?.();
   }
 

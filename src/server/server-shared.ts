@@ -16,7 +16,7 @@ export interface ConnectionLimits {
 }
 
 /** Why the broker closed a connection; the label of a metric. */
-export const CLOSE_REASONS = ["frame-size", "unserved", "malformed", "slow", "idle", "load", "handler"] as const;
+export const CLOSE_REASONS = ["frame-size", "unserved", "malformed", "slow", "idle", "load", "handler", "per-address", "excess"] as const;
 export type CloseReason = (typeof CLOSE_REASONS)[number];
 
 export interface ServerShared {

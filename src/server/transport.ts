@@ -33,19 +33,22 @@ export interface ListenOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly backlog: number;
-  /** Connections of all listeners of this transport beyond which accepting pauses. */
-  readonly maxConnections: number;
 }
 
 export interface AcceptEvents {
   accept(connection: TransportConnection): ConnectionEvents;
-  /** New connections wait in the backlog: `reason` says which bound was reached. */
+  /** New connections wait in the backlog, because this process runs out of something: `reason` says of what. */
   paused(reason: string): void;
   resumed(): void;
 }
 
 export interface TransportListener {
   readonly port: number;
+  /**
+   * While held, new connections wait in the backlog. Also called from inside `accept`: the connection that has come is taken, the next one waits. Missing where
+   * nothing bounds connections (the simulator).
+   */
+  hold?(isHeld: boolean): void;
   /** Accepts no more; open connections stay. */
   close(): void;
 }

@@ -12,6 +12,8 @@ export const EVENTS = {
   "feature.update-failed": "Feature levels could not be changed: the metadata log was not to be reached in time.",
   "server.accept-paused": "No descriptors (or connections, by max.connections) are left: new connections wait in the backlog.",
   "server.accept-resumed": "New connections are accepted again.",
+  "server.excess-closed": "max.connections was lowered below what was open: the connections silent for longest were closed.",
+  "connection.refused": "A new connection was closed: its address has as many as max.connections.per.ip allows it.",
   "connection.closed-by-broker": "A connection was closed because of what its client did; the reason names client, API and version.",
   "request.failed": "A handler could not answer; the connection was closed.",
   "group.loaded": "The groups of a partition of __consumer_offsets have been read, and are served.",

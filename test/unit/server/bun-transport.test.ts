@@ -73,10 +73,10 @@ async function connect(port: number): Promise<{ readonly socket: Socket; readonl
   return { socket, echoed: echo.promise };
 }
 
-describe("running out of descriptors", () => {
+describe("accepting pauses", () => {
   test.each([
     ["the descriptor limit", 64, 1_000_000, "descriptor"],
-    ["max.connections", 256, 20, "max.connections=20"],
+    ["the owner of the listener", 256, 20, "20 are open"],
   ])(
     "%s pauses accepting; waiting clients are served when others leave",
     async (_, descriptors, maxConnections, reason) => {
@@ -119,7 +119,7 @@ describe("bugs", () => {
     const bug = Promise.withResolvers<unknown>();
     const transport = new BunTransport(bug.resolve);
     const listener = transport.listen(
-      { host: "127.0.0.1", port: 0, backlog: 5, maxConnections: 100 },
+      { host: "127.0.0.1", port: 0, backlog: 5 },
       {
         accept: () => ({
           data: () => {
@@ -146,7 +146,7 @@ describe("listening", () => {
     paused: () => {},
     resumed: () => {},
   };
-  const options = { host: "127.0.0.1", port: 0, backlog: 50, maxConnections: 100 };
+  const options = { host: "127.0.0.1", port: 0, backlog: 50 };
 
   test("a port in use is a Trouble that names it", () => {
     const transport = new BunTransport(failOnBug);

@@ -2,10 +2,12 @@
 import { describe, expect, test } from "bun:test";
 import type { ApiHandler } from "../../../src/api/handler.ts";
 import { SystemClock } from "../../../src/base/system-clock.ts";
+import { type AcceptLimits, readAcceptLimits } from "../../../src/config/accept-limits.ts";
 import { BunTransport } from "../../../src/server/bun-transport.ts";
 import { KafkaServer } from "../../../src/server/kafka-server.ts";
 import { PrometheusMetrics } from "../../../src/telemetry/prometheus-metrics.ts";
 import type { LogFields, Logger } from "../../../src/telemetry/telemetry.ts";
+import { fakeConfig } from "../support/fake-config.ts";
 import { answersIn, frameOf, makeDeferred, SERIAL_KEY, serialHandler, TEST_LIMITS, type TestResponse } from "./fakes.ts";
 
 const failOnBug = (error: unknown): never => {
@@ -18,7 +20,9 @@ interface LogLine {
   readonly fields: LogFields | undefined;
 }
 
-function makeServer(handlers: readonly ApiHandler[], memoryBytes = 16_000_000) {
+const limitsOf = (settings: Readonly<Record<string, string>> = {}): AcceptLimits => readAcceptLimits(fakeConfig(settings));
+
+function makeServer(handlers: readonly ApiHandler[], memoryBytes = 16_000_000, limits: Readonly<Record<string, string>> = {}) {
   const lines: LogLine[] = [];
   const log = (event: string, message: string, fields?: LogFields): void => void lines.push({ event, message, fields });
   const logger: Logger = { debug: log, info: log, warn: log, error: log };
@@ -31,7 +35,7 @@ function makeServer(handlers: readonly ApiHandler[], memoryBytes = 16_000_000) {
     limits: TEST_LIMITS,
     requestMemoryBytes: memoryBytes,
     backlog: 4096,
-    maxConnections: 100_000,
+    acceptLimits: limitsOf(limits),
     onBug: failOnBug,
   });
   const [listener] = server.open([{ name: "PLAINTEXT", securityProtocol: "PLAINTEXT", host: "127.0.0.1", port: 0 }]);
@@ -129,7 +133,7 @@ describe("over real sockets", () => {
       limits: TEST_LIMITS,
       requestMemoryBytes: 1_000_000,
       backlog: 50,
-      maxConnections: 100,
+      acceptLimits: limitsOf(),
       onBug: failOnBug,
     });
     const [listener] = server.open([{ name: "PLAINTEXT", securityProtocol: "PLAINTEXT", host: "127.0.0.1", port: 0 }]);
@@ -139,6 +143,54 @@ describe("over real sockets", () => {
     server.startServing([echo]);
     expect((await client.wait(1))[0]?.records.toString()).toBe("early");
     client.socket.end();
+    await server.drain(1000);
+  });
+
+  test("max.connections, lowered and raised while it serves, acts on who comes next; the longest silent go", async () => {
+    const { server, port, lines } = makeServer([echo]);
+    const clients = [await connect(port), await connect(port), await connect(port)];
+    // The first one speaks last.
+    for (const client of [...clients].reverse()) {
+      await client.send(frameOf(SERIAL_KEY, 1, 1, Buffer.from("x")));
+      await client.wait(1);
+    }
+    server.limitAccepting(limitsOf({ "max.connections": "1" }));
+    await Promise.all([clients[1]?.closed(), clients[2]?.closed()]);
+    expect(lines.find((line) => line.event === "server.excess-closed")?.fields).toEqual({ closed: 2, maxConnections: 1 });
+    const waiting = await connect(port);
+    await waiting.send(frameOf(SERIAL_KEY, 1, 2, Buffer.from("let me in")));
+    await clients[0]?.send(frameOf(SERIAL_KEY, 1, 3, Buffer.from("y")));
+    expect(await clients[0]?.wait(2)).toHaveLength(2);
+    expect(server.connectionCount).toBe(1);
+    expect(
+      lines.some((line) => line.event === "server.accept-paused" && line.fields?.reason === "3 connections are open, max.connections=1"),
+    ).toBe(true);
+    server.limitAccepting(limitsOf({ "max.connections": "2" }));
+    expect((await waiting.wait(1))[0]?.records.toString()).toBe("let me in");
+    expect(server.connectionCount).toBe(2);
+    // Two are there again: a third waits until one leaves.
+    const third = await connect(port);
+    await third.send(frameOf(SERIAL_KEY, 1, 4, Buffer.from("third")));
+    waiting.socket.end();
+    expect((await third.wait(1))[0]?.records.toString()).toBe("third");
+    for (const client of [...clients, third]) client.socket.end();
+    await server.drain(1000);
+  });
+
+  test("max.connections.per.ip closes who comes too many", async () => {
+    const { server, port, lines, metrics } = makeServer([echo], 16_000_000, { "max.connections.per.ip": "1" });
+    const first = await connect(port);
+    await first.send(frameOf(SERIAL_KEY, 1, 1, Buffer.from("x")));
+    await first.wait(1);
+    await (await connect(port)).closed();
+    expect(lines.filter((line) => line.event === "connection.refused")).toHaveLength(1);
+    expect(await metrics.render()).toContain('weir_connections_closed_by_broker_total{reason="per-address"} 1\n');
+    first.socket.end();
+    await first.closed();
+    const second = await connect(port);
+    await second.send(frameOf(SERIAL_KEY, 1, 2, Buffer.from("again")));
+    expect((await second.wait(1))[0]?.records.toString()).toBe("again");
+    second.socket.end();
     await server.drain(1000);
   });
 

@@ -64,7 +64,8 @@ export class ApiHarnessOver<Held extends Storage> {
     const { clock, logger } = this;
     this.waiters = new FetchWaiters(clock);
     const ranges = parts.ranges ?? NO_RANGES;
-    this.partitions = new PartitionRegistry({ storage, metadata, config, clock, logger, ranges, crc32c: tableCrc32c });
+    const topicRules = new TopicRulesCache(config);
+    this.partitions = new PartitionRegistry({ storage, metadata, config, topicRules, clock, logger, ranges, crc32c: tableCrc32c });
     const shared = {
       config,
       clock,
@@ -74,7 +75,7 @@ export class ApiHarnessOver<Held extends Storage> {
       metadata,
       storage,
       partitions: this.partitions,
-      topicRules: new TopicRulesCache(config),
+      topicRules,
       crc32c: tableCrc32c,
       decompress: decompressForTest,
     };
