@@ -79,7 +79,9 @@ async function readToEnd({ kind, groups, processes, weir, events }: Crowd, end: 
       }
       await Bun.sleep(50);
     }
-    await Promise.all(crowd.map((process) => process.leave(60_000)));
+    await Promise.all(crowd.map((process) => process.leave(DEADLINE_MS)));
+    if (crowd.some((process) => process.child.signalCode === "SIGKILL"))
+      throw new Error(`a process did not leave within ${DEADLINE_MS} ms`);
   } finally {
     await Promise.all(crowd.map((process) => process.kill()));
   }
