@@ -2,7 +2,8 @@
  * The assignors of consumer groups: who shall own which partitions. Pure.
  *
  * `range` gives every member a contiguous range of each of its topics, so that equal partition numbers of topics with as many partitions come together.
- * `uniform` gives every member as many partitions as any other that could take them, give or take one, and moves as few as it can.
+ * `uniform` gives every member as many partitions as any other that could take them, or some that others could take who could then give theirs, give or
+ * take one, and moves as few as it can.
  *
  * Both give every partition of a subscribed topic to exactly one member that is subscribed to it. Racks are not looked at.
  */
@@ -184,15 +185,74 @@ function placeByLoad(slots: readonly Slot[], taken: ReadonlyMap<string, Readonly
   }
 }
 
-/** Moves partitions from members with more to subscribers with at least two fewer, until there are none: the sum of squares falls with each. */
+/** Moves partitions from members with more to members with at least two fewer, until there are none: the sum of squares falls with each. */
 function balance(slots: readonly Slot[]): void {
   const subscribers = subscribersOf(slots);
+  const budget = { looks: MAX_CHAIN_LOOKS };
   for (let hasMoved = true; hasMoved; ) {
     hasMoved = false;
     for (const [topicId, of] of subscribers) {
       while (moveOne(topicId, of)) hasMoved = true;
     }
+    if (!hasMoved) hasMoved = moveAlongChains(slots, subscribers, budget);
   }
+}
+
+/** Members looked at on the way to somebody with fewer, in one assignment: some tens of milliseconds. Groups of thousands with topics of their own may end less even. */
+const MAX_CHAIN_LOOKS = 1_000_000;
+
+/** Who cannot give to a member with two fewer may give to one that can. */
+function moveAlongChains(slots: readonly Slot[], subscribers: ReadonlyMap<string, readonly Slot[]>, budget: { looks: number }): boolean {
+  let hasMoved = false;
+  /** Whom a search that found nothing has reached: nothing is to be found from there. */
+  const settled = new Set<Slot>();
+  for (const slot of [...slots].sort((a, b) => b.count - a.count)) {
+    while (!settled.has(slot) && budget.looks > 0) {
+      const steps = findChain(slot, subscribers, settled, budget);
+      for (const { from, topicId, to } of steps) {
+        const partition = choosePartition(from, topicId);
+        remove(from, topicId, partition);
+        give(to, topicId, partition);
+        hasMoved = true;
+      }
+    }
+  }
+  return hasMoved;
+}
+
+interface ChainStep {
+  readonly from: Slot;
+  readonly topicId: string;
+  readonly to: Slot;
+}
+
+/** From the last to the first, so that each gives before it is given; empty when nobody with two fewer is reached. */
+function findChain(
+  source: Slot,
+  subscribers: ReadonlyMap<string, readonly Slot[]>,
+  settled: Set<Slot>,
+  budget: { looks: number },
+): ChainStep[] {
+  const reachedBy = new Map<Slot, ChainStep | undefined>([[source, undefined]]);
+  const seenTopics = new Set<string>();
+  for (const from of reachedBy.keys()) {
+    for (const topicId of from.partitions.keys()) {
+      if (seenTopics.has(topicId)) continue;
+      seenTopics.add(topicId);
+      const takers = subscribers.get(topicId) ?? [];
+      budget.looks -= takers.length;
+      for (const to of takers) {
+        if (reachedBy.has(to) || settled.has(to)) continue;
+        reachedBy.set(to, { from, topicId, to });
+        if (source.count - to.count < 2) continue;
+        const steps: ChainStep[] = [];
+        for (let step = reachedBy.get(to); step !== undefined; step = reachedBy.get(step.from)) steps.push(step);
+        return steps;
+      }
+    }
+  }
+  for (const slot of reachedBy.keys()) settled.add(slot);
+  return [];
 }
 
 function moveOne(topicId: string, subscribers: readonly Slot[]): boolean {

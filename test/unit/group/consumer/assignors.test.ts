@@ -35,13 +35,17 @@ function expectComplete({ counts, members }: Groups, assignments: ReadonlyMap<st
   expect(seen.size).toBe(wanted);
 }
 
-/** Nobody has two more than another that could take one of them. */
+/** Nobody has two more than another that could take one of them, itself or by way of others. */
 function expectBalanced({ members }: Groups, assignments: ReadonlyMap<string, Assignment>): void {
   const sizeOf = ({ memberId }: AssignorMember): number => countPartitions(assignments.get(memberId) ?? NO_ASSIGNMENT);
   for (const rich of members) {
-    for (const topicId of (assignments.get(rich.memberId) ?? NO_ASSIGNMENT).keys()) {
-      for (const poor of members) if (poor.topicIds.has(topicId)) expect(sizeOf(rich) - sizeOf(poor)).toBeLessThanOrEqual(1);
+    const reached = new Set([rich]);
+    for (const giver of reached) {
+      for (const topicId of (assignments.get(giver.memberId) ?? NO_ASSIGNMENT).keys()) {
+        for (const taker of members) if (taker.topicIds.has(topicId)) reached.add(taker);
+      }
     }
+    for (const poor of reached) expect(sizeOf(rich) - sizeOf(poor)).toBeLessThanOrEqual(1);
   }
 }
 
@@ -123,6 +127,29 @@ describe("uniform", () => {
     expectComplete(group, assignments);
     expectBalanced(group, assignments);
   });
+});
+
+test("uniform balances by way of others: who has too many gives to one who gives to one who has none", () => {
+  const both = new Set(["t1", "t2"]);
+  const one = new Set(["t1"]);
+  const of = (memberId: string, topicIds: ReadonlySet<string>, before: Assignment): AssignorMember => ({
+    memberId,
+    instanceId: undefined,
+    topicIds,
+    before,
+  });
+  const members = [
+    of("a", both, new Map([["t2", [0, 1]]])),
+    of("b", one, new Map([["t1", [0]]])),
+    of("c", both, new Map([["t1", [1]]])),
+    of("d", one, NO_ASSIGNMENT),
+  ];
+  const counts = new Map([
+    ["t1", 2],
+    ["t2", 2],
+  ]);
+  const assignments = ASSIGNORS.get("uniform")?.(members, counts);
+  expect(members.map(({ memberId }) => countPartitions(assignments?.get(memberId) ?? NO_ASSIGNMENT))).toEqual([1, 1, 1, 1]);
 });
 
 test("range puts equal partition numbers together, static members first", () => {
