@@ -90,8 +90,8 @@ export class TransactionShard implements LogShard {
   readonly #options: TransactionShardOptions;
   readonly #log: ShardLog;
   readonly #rewrite: LogRewrite<TransactionRecord>;
-  /** Given to the log, and not durable yet. */
-  readonly #onTheirWay = new Map<string, TransactionFields | "forgotten">();
+  /** Ids of which a record was given to the log that is not durable yet. */
+  readonly #onTheirWay = new Set<string>();
   #state: ShardState = "loading";
   /** Requests that wait for something durable: told "not-coordinator" when the shard ends. */
   readonly #waiting = new Set<(error: TransactionError) => void>();
@@ -370,7 +370,7 @@ export class TransactionShard implements LogShard {
         metrics.expired.add(entries.length);
       };
       if (this.#appendRecords(records, done) !== undefined) for (const entry of entries) entry.giveUp();
-      else for (const { transactionalId } of entries) this.#onTheirWay.set(transactionalId, "forgotten");
+      else for (const { transactionalId } of entries) this.#onTheirWay.add(transactionalId);
     }
     if (expired.length > 0) {
       logger.info("transaction.ids-expired", "transactional ids that nobody uses are forgotten", {
@@ -428,7 +428,7 @@ export class TransactionShard implements LogShard {
       done();
       this.#tellIfIdle(entry);
     });
-    if (failure === undefined) this.#onTheirWay.set(entry.transactionalId, next);
+    if (failure === undefined) this.#onTheirWay.add(entry.transactionalId);
     else {
       entry.giveUp();
       this.#tellIfIdle(entry);

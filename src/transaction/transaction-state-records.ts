@@ -1,8 +1,9 @@
 /**
  * The transactional ids of a shard as records again, for a rewrite of its log.
  *
- * A change counts in memory when it is durable, so the log may be ahead of memory: an id whose change is on its way is written as it will be, never as it
- * was, for this record comes later than that of the change. An id that was never stored (its first producer is on its way) is left out.
+ * A change counts in memory when it is durable, so the log may be ahead of memory: an id whose change is on its way is left out, for what would be written is
+ * older than that. Nothing is lost by it: what is not durable when a slice is made lies above where the log will begin. An id whose markers are being written is
+ * pending too, but its last record may lie far below: it is written. One that was never stored (its first producer is on its way) is not.
  */
 import type { Clock } from "../base/clock.ts";
 import type { StateRecords } from "../coordinator/log-rewrite.ts";
@@ -14,8 +15,8 @@ import type { TransactionVersion } from "./transaction-types.ts";
 
 export interface TransactionShardState {
   readonly entries: ReadonlyMap<string, TransactionEntry>;
-  /** What was given to the log and is not durable yet. */
-  readonly onTheirWay: ReadonlyMap<string, TransactionFields | "forgotten">;
+  /** Ids of which a record was given to the log that is not durable yet. */
+  readonly onTheirWay: ReadonlySet<string>;
 }
 
 export interface TransactionStateOptions {
@@ -45,8 +46,8 @@ export class TransactionStateRecords implements StateRecords<TransactionRecord> 
   *records(): Generator<TransactionRecord, void> {
     const { entries, onTheirWay } = this.#state;
     for (const transactionalId of [...entries.keys()]) {
-      const fields = onTheirWay.get(transactionalId) ?? entries.get(transactionalId)?.fields;
-      if (fields === undefined || fields === "forgotten" || fields.producerEpoch === NO_EPOCH) continue;
+      const fields = entries.get(transactionalId)?.fields;
+      if (fields === undefined || onTheirWay.has(transactionalId) || fields.producerEpoch === NO_EPOCH) continue;
       yield this.#encode(transactionalId, fields);
     }
   }
