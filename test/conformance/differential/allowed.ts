@@ -6,6 +6,7 @@ import type { Difference, Identities, Node } from "./compare.ts";
 import { viewRecords } from "./record-view.ts";
 import { show } from "./show.ts";
 import type { Step } from "./step.ts";
+import { isAsFair } from "./uniform-view.ts";
 
 export interface Allowance {
   readonly id: string;
@@ -478,6 +479,14 @@ export const allowed: readonly Allowance[] = [
     path: /^responses\[\]\.partitionResponses\[\](?:items|length)$/,
     permits: ({ weir, kafka, weirOwners }) =>
       codesOf(weirOwners.at(-1)).includes(100) && (weir as unknown[]).length > (kafka as unknown[]).length,
+  },
+  {
+    id: "uniform",
+    reason:
+      "whom `uniform` gives what depends on the order of Kafka's hash maps; both give the same partitions, to members that are subscribed to them, Weir at least as evenly and with no more moves",
+    apis: ["ConsumerGroupDescribe"],
+    path: /^groups\[\]\.members\[\]\.(?:assignment|targetAssignment)\./,
+    permits: ({ weirOwners, kafkaOwners }) => isAsFair(weirOwners, kafkaOwners),
   },
   {
     id: "under-way",

@@ -6,6 +6,7 @@ import { type Allowances, ownNameLists } from "./allowed.ts";
 import { viewRecords } from "./record-view.ts";
 import type { Outcome, Played } from "./sequence-run.ts";
 import { type Step, standIns } from "./step.ts";
+import { UniformHistory } from "./uniform-view.ts";
 
 export interface Difference {
   /** "Fetch" */
@@ -105,10 +106,14 @@ export class Comparison {
     else this.#walk("outcome", describeOutcome(weir), describeOutcome(kafka), [], []);
   }
 
+  describe(path: string, weir: unknown, kafka: unknown, weirOwners: readonly Node[] = [], kafkaOwners: readonly Node[] = []): Difference {
+    const { api, version, isUnderWay = false } = this.#step;
+    return { api: api.name, version, path, weir, kafka, request: this.#request, weirOwners, kafkaOwners, isUnderWay };
+  }
+
   /** True when it is allowed. */
   #report(path: string, weir: unknown, kafka: unknown, weirOwners: readonly Node[], kafkaOwners: readonly Node[]): boolean {
-    const { api, version, isUnderWay = false } = this.#step;
-    const difference = { api: api.name, version, path, weir, kafka, request: this.#request, weirOwners, kafkaOwners, isUnderWay };
+    const difference = this.describe(path, weir, kafka, weirOwners, kafkaOwners);
     const isPermitted = this.#allowances.permits(difference, this.#identities);
     if (!isPermitted) this.divergences.push(difference);
     return isPermitted;
@@ -247,6 +252,7 @@ export function compareRuns(
   allowances: Allowances,
 ): ComparedRuns {
   const identities = new Identities();
+  const uniform = new UniformHistory();
   const found: { readonly at: number; readonly difference: Difference }[] = [];
   allowances.hasEndedSequence = false;
   let compared = 0;
@@ -260,6 +266,11 @@ export function compareRuns(
     const comparison = new Comparison(step, ours.request, prefix, identities, allowances);
     comparison.compare(ours.outcome, theirs.outcome);
     for (const difference of comparison.divergences) found.push({ at, difference });
+    if (step.api.name === "ConsumerGroupDescribe" && theirs.outcome.kind === "answer") {
+      for (const moves of uniform.noteMoves(answered, theirs.outcome.value)) {
+        if (moves.weir > moves.kafka) found.push({ at, difference: comparison.describe("groups[].moved", moves.weir, moves.kafka) });
+      }
+    }
     if (found.length > 0 || allowances.hasEndedSequence) break;
   }
   return { divergences: found, compared };

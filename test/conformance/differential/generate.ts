@@ -19,6 +19,7 @@ import {
   deleteConsumerGroupSteps,
   describeAsClassicSteps,
 } from "./consumer-tools-steps.ts";
+import { uniformSteps } from "./consumer-uniform-steps.ts";
 import { fetchSteps, leaderEpochSteps, listOffsetsSteps, readAllSteps, sessionSteps } from "./fetch-steps.ts";
 import { alterGroupConfigSteps, describeGroupConfigSteps, listConfigResourcesSteps } from "./group-config-steps.ts";
 import {
@@ -147,6 +148,7 @@ const consumerKinds: readonly Kind[] = [
   { key: 68, weights: { consumers: 6 }, author: consumerRefusedSteps },
   { key: 69, weights: { consumers: 6 }, author: consumerDescribeSteps },
   { key: 68, weights: { consumers: 2 }, author: patternSteps },
+  { key: 68, weights: { consumers: 4 }, author: uniformSteps },
   { key: 8, weights: { consumers: 7 }, author: consumerCommitSteps },
   { key: 9, weights: { consumers: 6 }, author: consumerFetchOffsetsSteps },
   { key: 47, weights: { consumers: 1.5 }, author: consumerOffsetDeleteSteps },
