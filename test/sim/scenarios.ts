@@ -101,11 +101,17 @@ function pickRestlessSizes(random: SeededRandom): Sizes {
   };
 }
 
+/** Coordinators write their logs anew every few seconds, or now and then. */
+function pickRewriteBytes(random: SeededRandom): number {
+  return random.pick([2, 8, 32]) * KIBIBYTE;
+}
+
 /** Time-outs are looked for often, and there are few coordinators' partitions. */
 function pickTransactionSizes(random: SeededRandom): Sizes {
   return {
     ...pickSizes(random),
     checkpointBatches: random.pick([5, 50, 500]),
+    rewriteAboveBytes: pickRewriteBytes(random),
     settings: ["transaction.state.log.num.partitions=2", "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000"],
   };
 }
@@ -115,6 +121,7 @@ function pickGroupSizes(random: SeededRandom): Sizes {
   const sessionMs = String(CONSUMER_SESSION_MS);
   return {
     ...pickSizes(random),
+    rewriteAboveBytes: pickRewriteBytes(random),
     settings: [
       "group.consumer.min.session.timeout.ms=1000",
       `group.consumer.session.timeout.ms=${sessionMs}`,
@@ -264,7 +271,15 @@ export const SCENARIOS: readonly Scenario[] = [
     churnsTopics: false,
     pickSizes: pickRestlessSizes,
   },
-  { ...mixed, name: "groups", soakShare: 1, consumers: 0, members: 2, churnsTopics: false },
+  {
+    ...mixed,
+    name: "groups",
+    soakShare: 1,
+    consumers: 0,
+    members: 2,
+    churnsTopics: false,
+    pickSizes: (random) => ({ ...pickSizes(random), rewriteAboveBytes: pickRewriteBytes(random) }),
+  },
   {
     // No clock jumps: they end any transaction, so that nothing that ends would be unexpected.
     ...mixed,

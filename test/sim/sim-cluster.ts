@@ -234,6 +234,7 @@ export class SimCluster {
   private logged(process: SimProcess, level: string, event: string, message: string, fields: LogFields): void {
     this.scheduler.note(event, process.number, 0);
     if (level !== "info" || event.startsWith("broker.")) this.scheduler.remember(`${process.name} ${level} ${event}: ${message}`);
+    if (event === "coordinator.rewritten") this.faults.strikes.hit(event);
     if (event === "wal.damaged") this.damageReports++;
     if (event === "wal.damaged" && this.crashesAreFindings && !this.expectsDamage)
       this.history.find("wal-damaged", `${message} ${JSON.stringify(fields)}`);

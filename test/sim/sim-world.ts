@@ -34,6 +34,8 @@ export interface Sizes {
   readonly garbageGraceMs: number;
   /** Batches between a partition's checkpoints. */
   readonly checkpointBatches: number;
+  /** Logs of coordinators above it are written anew. Default: the server's, which no run comes near. */
+  readonly rewriteAboveBytes?: number;
   /** More of the broker's configuration, `key=value`. */
   readonly settings?: readonly string[];
 }
@@ -53,6 +55,7 @@ export interface SimWorld extends World {
   readonly snapshotEverySlots: number;
   readonly garbageGraceMs: number;
   readonly checkpointBatches: number;
+  readonly rewriteAboveBytes: number | undefined;
   /** What of the WAL is neither committed nor free, as the broker's metrics say; undefined before it has opened one. */
   getUsedWalBlocks(): number | undefined;
   /** The device that the broker opened. */
@@ -107,6 +110,7 @@ export function makeSimWorld(parts: WorldParts): SimWorld {
     snapshotEverySlots: sizes.snapshotEverySlots,
     garbageGraceMs: sizes.garbageGraceMs,
     checkpointBatches: sizes.checkpointBatches,
+    rewriteAboveBytes: sizes.rewriteAboveBytes,
   };
 }
 

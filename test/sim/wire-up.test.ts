@@ -14,7 +14,7 @@ import { SimNetwork } from "./sim-network.ts";
 import { makeSimConfig, makeSimWorld } from "./sim-world.ts";
 
 /** Options that the wire-up hands on to the parts it builds; the real world leaves them at their defaults. */
-const TUNED = ["poisonReused", "snapshotEverySlots", "garbageGraceMs", "checkpointBatches"];
+const TUNED = ["poisonReused", "snapshotEverySlots", "garbageGraceMs", "checkpointBatches", "rewriteAboveBytes"];
 /** What the simulator asks its own world. */
 const OWN = ["getDevice", "getUsedWalBlocks"];
 
@@ -28,7 +28,7 @@ const sizes = {
   checkpointBatches: 100,
 };
 
-test.skipIf(!hasAddon)("the simulated world has what the real one has, and four options more", () => {
+test.skipIf(!hasAddon)("the simulated world has what the real one has, and five options more", () => {
   const scheduler = new Scheduler(1);
   const process = new SimProcess({ number: 1, name: "broker", host: "machine", scheduler, seed: 1, onBug: () => {} });
   const faults = new Faults({ ...CALM });
