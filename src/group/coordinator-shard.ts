@@ -71,6 +71,8 @@ export class CoordinatorShard implements GroupHost, LogShard {
   readonly pending = new PendingOffsets();
   readonly #transactional: TransactionalCommits;
   readonly #groups = new Map<string, AnyGroup>();
+  /** Classic groups whose record names no leader. */
+  readonly #leaderless = new Set<string>();
   readonly #stored = new StoredGroups();
   readonly #consumerGroups: ConsumerGroups;
   readonly #options: ShardOptions;
@@ -159,6 +161,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
         group.startSessions();
         // Members get the chance to commit, and the last to come are turned away.
         if (group.roster.size > this.maxSize) group.rebalance("the group is above group.max.size");
+        else if (this.#leaderless.has(group.groupId)) group.rebalance("nobody has given out its partitions since it became classic");
       }
     }
     this.#rewrite.onLoaded();
@@ -218,6 +221,8 @@ export class CoordinatorShard implements GroupHost, LogShard {
   }
 
   #applyStoredGroup(groupId: string, stored: StoredGroup | undefined): void {
+    if (stored !== undefined && stored.leaderId === undefined) this.#leaderless.add(groupId);
+    else this.#leaderless.delete(groupId);
     if (stored !== undefined) this.#groups.set(groupId, ClassicGroup.restore(groupId, stored, this));
     else if (this.#groups.get(groupId)?.kind === "classic") this.#groups.delete(groupId);
   }

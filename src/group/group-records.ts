@@ -66,7 +66,11 @@ function offsetKey(group: string, { topic, partition }: TopicPartition): Uint8Ar
   return encodeRecordKey(offsetCommitRecord, newOffsetCommitKey({ group, topic, partition }));
 }
 
-export function encodeGroup(group: GroupView, assignments: ReadonlyMap<string, Uint8Array>): GroupRecord {
+export function encodeGroup(
+  group: GroupView,
+  assignments: ReadonlyMap<string, Uint8Array>,
+  leaderId = group.roster.leaderId ?? null,
+): GroupRecord {
   const members = Array.from(group.roster.all(), (member) =>
     newMemberMetadata({
       memberId: member.memberId,
@@ -83,7 +87,7 @@ export function encodeGroup(group: GroupView, assignments: ReadonlyMap<string, U
     protocolType: group.protocolType ?? "",
     generation: group.generation,
     protocol: group.protocolName ?? null,
-    leader: group.roster.leaderId ?? null,
+    leader: leaderId,
     currentStateTimestamp: BigInt(group.stateTimestampMs ?? -1),
     members,
   });

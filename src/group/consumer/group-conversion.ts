@@ -19,6 +19,7 @@ import {
 import { refuse, sortedUnique } from "./consumer-heartbeat.ts";
 import { readAssignment, readSubscription, toTopicIds, writeAssignment } from "./embedded-protocol.ts";
 import { type HashedTopic, hashTopics } from "./topic-hash.ts";
+import { partitionsOf, unionOf } from "./topic-partitions.ts";
 
 export interface MigrationPolicy {
   readonly canUpgrade: boolean;
@@ -114,7 +115,10 @@ export function canDowngrade(group: ConsumerGroup, leaving: ReadonlySet<string>,
   return remaining > 0 && isAllClassic && context.policy.canDowngrade && remaining <= context.classicMaxSize;
 }
 
-/** The classic group with the members that stay, under the group's epoch, each with its target as its assignment. */
+/**
+ * The classic group with the members that stay, under the group's epoch, each with what it has: a consumer group that this one becomes before they have joined again
+ * must not take any of it for free.
+ */
 export function describeDowngraded(
   group: ConsumerGroup,
   leaving: ReadonlySet<string>,
@@ -129,7 +133,8 @@ export function describeDowngraded(
     protocolName,
     leaderId: staying[0]?.memberId,
     stateTimestampMs: nowMs,
-    members: staying.map(({ memberId, subscription }) => {
+    members: staying.map(({ memberId, subscription, progress }) => {
+      const owned = partitionsOf(unionOf(progress.assigned, progress.pendingRevocation));
       const metadata = subscription.classic?.protocols.find(({ name }) => name === protocolName)?.metadata ?? NO_BYTES;
       const version = readSubscription(metadata)?.version ?? 0;
       return {
@@ -140,7 +145,7 @@ export function describeDowngraded(
         sessionTimeoutMs: subscription.classic?.sessionTimeoutMs ?? 0,
         rebalanceTimeoutMs: subscription.rebalanceTimeoutMs,
         subscription: metadata,
-        assignment: writeAssignment(group.getTarget(memberId), version, nameOf),
+        assignment: writeAssignment(owned, version, nameOf),
       };
     }),
   };

@@ -180,7 +180,8 @@ export class ConsumerGroups {
       if (group.epoch !== epochBefore) this.#noteRebalance(group, `member ${memberId} joins by the classic protocol`);
     });
     // It has taken the place of the last member of the new protocol.
-    if (canDowngrade(group, new Set(), { policy, classicMaxSize })) this.#downgrade(group, new Set(), group.epoch !== epochBefore);
+    const isMoving = group.epoch !== epochBefore || group.state !== "Stable";
+    if (canDowngrade(group, new Set(), { policy, classicMaxSize })) this.#downgrade(group, new Set(), isMoving);
     const failure = await written;
     return failure === undefined ? plan.answer : refuseJoin(memberId, failure);
   }
@@ -265,7 +266,10 @@ export class ConsumerGroups {
     if (group.size > 0) this.#noteConversion(group.groupId, "the classic group is a consumer group now", group.size);
   }
 
-  /** The classic group's records take the place of the consumer group's in one step. */
+  /**
+   * The classic group's records take the place of the consumer group's in one step. One that has to rebalance is written without a leader: nobody has given out what those
+   * who leave had, and the next coordinator sees it by that.
+   */
   #downgrade(group: ConsumerGroup, leaving: ReadonlySet<string>, rebalances: boolean): Promise<GroupError | undefined> {
     const { groups, wallMs, write, classicHost } = this.#options;
     const { groupId } = group;
@@ -273,7 +277,10 @@ export class ConsumerGroups {
     const stored = describeDowngraded(group, leaving, wallMs(), (topicId) => image.getTopicById(topicId)?.name);
     const classic = ClassicGroup.restore(groupId, stored, classicHost);
     const assignments = new Map(stored.members.map(({ memberId, assignment }) => [memberId, assignment]));
-    const records = [...group.tombstones().map((change) => encodeChange(groupId, change)), encodeGroup(classic, assignments)];
+    const records = [
+      ...group.tombstones().map((change) => encodeChange(groupId, change)),
+      encodeGroup(classic, assignments, rebalances ? null : undefined),
+    ];
     return write(records, () => {
       groups.set(groupId, classic);
       group.end();

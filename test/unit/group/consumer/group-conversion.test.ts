@@ -4,6 +4,8 @@ import { ClassicGroup } from "../../../../src/group/classic/classic-group.ts";
 import { readAssignment, readSubscription, writeAssignment } from "../../../../src/group/consumer/embedded-protocol.ts";
 import { countPartitions } from "../../../../src/group/consumer/topic-partitions.ts";
 import type { JoinRequest } from "../../../../src/group/group-types.ts";
+import { decodeRecordValue, recordTypeOf } from "../../../../src/protocol/coordinator-record.ts";
+import { groupMetadataRecord } from "../../../../src/protocol/messages/records/group-metadata.ts";
 import { joinRequest, Reply, subscription } from "../classic/group-harness.ts";
 import { ConsumerClient, ConsumerHarness } from "./consumer-harness.ts";
 
@@ -82,6 +84,35 @@ test("the first member of the new protocol makes it a consumer group; the last o
   expect(group?.state).toBe("PreparingRebalance");
   expect((group as ClassicGroup).roster.has(memberId)).toBe(true);
   expect(harness.replay().get("g")?.kind).toBe("classic");
+});
+
+test("what a classic member has is its own while its group turns classic and back before it has joined again", async () => {
+  const harness = new ConsumerHarness();
+  const topicId = harness.addTopic("t", 4);
+  await classicGroup(harness, topicId, [0, 1, 2, 3]);
+  const consumer = new ConsumerClient(harness, "new", { topics: ["t"] });
+  await consumer.beat();
+  expect(countPartitions(harness.group.getTarget("new"))).toBe(2);
+  await consumer.leave();
+  expect(harness.groups.get("g")?.kind).toBe("classic");
+  const next = new ConsumerClient(harness, "next", { topics: ["t"] });
+  expect(await next.beat()).toMatchObject({ assignment: new Map() });
+  expect(harness.group.state).toBe("Reconciling");
+  harness.expectLogSaysTheSame();
+});
+
+test("a group that turns classic and has to rebalance is written without a leader, for the next coordinator to see", async () => {
+  const harness = new ConsumerHarness();
+  const topicId = harness.addTopic("t", 4);
+  const memberId = await classicGroup(harness, topicId, [0, 1, 2, 3]);
+  const consumer = new ConsumerClient(harness, "new", { topics: ["t"] });
+  await consumer.beat();
+  await consumer.leave();
+  const { value } = harness.log.findLast(({ key }) => recordTypeOf(key) === groupMetadataRecord.type) ?? {};
+  if (value === undefined || value === null) throw new Error("the classic group is not written");
+  const stored = decodeRecordValue(groupMetadataRecord, value);
+  expect(stored.leader).toBeNull();
+  expect(stored.members.map((member) => member.memberId)).toEqual([memberId]);
 });
 
 test("a member of a consumer group may come by the classic protocol, and shares by it", async () => {
