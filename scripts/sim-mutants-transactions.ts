@@ -140,9 +140,9 @@ export const TRANSACTION_MUTANTS: readonly SimMutant[] = [
     scenario: "crowded",
     harm: "offsets of a transaction whose marker comes after a restart are forgotten",
     file: "src/group/coordinator-shard.ts",
-    find: "      onOffset: (groupId, at, committed, producerId) => this.#applyOffset(groupId, at, committed, producerId),",
+    find: "      onOffset: (groupId, at, committed, producerId, isRestated) => this.#applyOffset(groupId, at, committed, producerId, isRestated),",
     replace:
-      "      onOffset: (groupId, at, committed, producerId) => {\n        if (producerId === undefined) this.#applyOffset(groupId, at, committed, producerId);\n      },",
+      "      onOffset: (groupId, at, committed, producerId, isRestated) => {\n        if (producerId === undefined) this.#applyOffset(groupId, at, committed, producerId, isRestated);\n      },",
   },
   {
     name: "load-skips-last-record",

@@ -31,6 +31,8 @@ const JOIN_AGAIN: ReadonlySet<number> = new Set([
 const SESSION_TIMEOUT_MS = 6_000;
 const REBALANCE_TIMEOUT_MS = 3_000;
 const PROTOCOL = "range";
+/** After a broker's start. */
+const LOADING_MS = 5_000;
 
 export class ClassicMember {
   trace: MemberTrace;
@@ -129,8 +131,6 @@ export class ClassicMember {
       return;
     }
     if (answer.errorCode !== 0) return this.refused("JoinGroup", answer.errorCode);
-    if (answer.generationId < this.generation)
-      model.find("nonmonotonic-epoch", `${this.memberId} joins generation ${answer.generationId}, and was in ${this.generation} before`);
     this.generation = answer.generationId;
     await this.sync(answer);
   }
@@ -172,7 +172,9 @@ export class ClassicMember {
     const { answer, isCurrent, sentMs } = await this.link.ask("heartbeat", heartbeatApi, 3, request, ({ errorCode }) => [errorCode]);
     this.beatDueMs = place.process.scheduler.nowMs + heartbeatMs;
     if (answer.errorCode !== 0) return this.refused("Heartbeat", answer.errorCode);
-    if (isCurrent) model.beatAnswered(this.trace, sentMs, this.generation, undefined);
+    // A coordinator that loads its groups says to every member that it is one, as Kafka's does.
+    const mayBeLoading = sentMs - place.history.disturbedMs < LOADING_MS;
+    if (isCurrent && !mayBeLoading) model.beatAnswered(this.trace, sentMs, this.generation, undefined);
   }
 
   private refused(what: string, errorCode: number): void {

@@ -25,7 +25,7 @@ import type { ClientPlace } from "./sim-clients.ts";
 
 const HEARTBEAT_VERSION = 1;
 const UNRELEASED_INSTANCE_ID = 111;
-const REBALANCE_TIMEOUT_MS = 3_000;
+export const REBALANCE_TIMEOUT_MS = 3_000;
 const UNRELEASED_WAIT_MS = 700;
 const SLOW_REVOKE_PERCENT = 15;
 const RESOLVE_EVERY_MS = 1_000;

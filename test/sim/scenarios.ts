@@ -323,6 +323,22 @@ export const SCENARIOS: readonly Scenario[] = [
     soakShare: 3,
     pickSizes: pickGroupSizes,
   },
+  {
+    // Something happens to a member every few seconds, and to the broker too.
+    ...mixed,
+    name: "rebalances",
+    consumers: 0,
+    subscribers: 3,
+    mixedSubscribers: 3,
+    haste: 5,
+    partitions: 3,
+    churnsTopics: false,
+    pauseMs: 60,
+    actions: { ...NONE, crashAtEffect: 5, takeOver: 2, kill: 2, partitionThenEnd: 1 },
+    everyMs: 6_000,
+    soakShare: 0,
+    pickSizes: pickGroupSizes,
+  },
 ];
 
 export function getScenario(name: string | undefined): Scenario {
