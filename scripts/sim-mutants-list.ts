@@ -5,6 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Mutant } from "./mutants-list.ts";
+import { CONSUMER_MUTANTS } from "./sim-mutants-consumers.ts";
 import { TRANSACTION_MUTANTS } from "./sim-mutants-transactions.ts";
 
 export interface SimMutant extends Omit<Mutant, "tests"> {
@@ -470,4 +471,5 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
     replace: "      if (!waiter.isReadCommitted || followsReleases) waiter.addBytes(released * 0);",
   },
   ...TRANSACTION_MUTANTS,
+  ...CONSUMER_MUTANTS,
 ];
