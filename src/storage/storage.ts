@@ -12,7 +12,7 @@ export interface OpenStreamOptions {
 }
 
 export interface StorageState {
-  /** "serving" | "wal-full": appends wait for uploads | "device-failing": writes are being repeated | "failed": fenced, nothing is released any more. */
+  /** "serving" | "wal-full": appends wait for uploads | "device-failing": writes are being repeated, or nothing can be read | "failed": fenced, nothing is released any more. */
   readonly kind: "serving" | "wal-full" | "device-failing" | "failed";
   readonly reason?: string;
 }

@@ -20,6 +20,7 @@ import type { Lsn, Reservation, WalPosition } from "../types.ts";
 import { DurableWriter } from "./durable-writer.ts";
 import { HeaderNotes } from "./header-notes.ts";
 import { PayloadReader } from "./payload-reader.ts";
+import { ReadWatch } from "./read-watch.ts";
 import { Reservations } from "./reservations.ts";
 import type { Crc32c, PayloadPlace, TakePayload, Wal, WalCut, WalEntryInput, WalLocation, WalState } from "./wal.ts";
 import { WAL_BLOCK_BYTES, type WalDevice } from "./wal-device.ts";
@@ -84,6 +85,7 @@ export class GroupCommitWal implements Wal {
   readonly #writer: DurableWriter;
   readonly #reservations: Reservations;
   readonly #payloads: PayloadReader;
+  readonly #reads: ReadWatch;
   readonly #notes: HeaderNotes;
   readonly #meters: WalMetrics;
   readonly #releaseListeners: ((releasedThrough: Lsn) => void)[] = [];
@@ -102,6 +104,7 @@ export class GroupCommitWal implements Wal {
   #state: WalState = { kind: "serving" };
   #failure: Trouble | undefined;
   #failingReason: string | undefined;
+  #unreadableReason: string | undefined;
   #isFull = false;
   #isClosing = false;
 
@@ -114,8 +117,14 @@ export class GroupCommitWal implements Wal {
     this.#chainChecksum = options.head.predecessorChecksum;
     this.maxCommitBytes = options.maxCommitBlocks * WAL_BLOCK_BYTES;
     this.maxPayloadBytes = this.maxCommitBytes - COMMIT_HEADER_BYTES - ENTRY_HEADER_BYTES;
+    this.#reads = new ReadWatch({
+      ...options,
+      onUnreadable: (reason) => this.#onUnreadable(reason),
+      onReadable: () => this.#onReadable(),
+      onLost: (trouble) => this.#fail(trouble),
+    });
     this.#payloads = new PayloadReader({
-      device: options.device,
+      device: this.#reads,
       header: options.header,
       crc32c: options.crc32c,
       assertNotReused: ({ location }) => this.#assertNotReused(location),
@@ -254,6 +263,7 @@ export class GroupCommitWal implements Wal {
     this.#reservations.close(new Trouble({ code: "wal-closed", message: "the WAL is closing", retryable: true }));
     await this.cut().durable.catch(() => undefined);
     this.#writer.stop();
+    this.#reads.stop();
     await this.#notes.idle();
     await this.#options.device.close();
   }
@@ -420,8 +430,23 @@ export class GroupCommitWal implements Wal {
     this.#updateState();
   }
 
+  #onUnreadable(reason: string): void {
+    this.#unreadableReason = reason;
+    this.#options.logger.error("wal.header-unreadable", `reads of the WAL fail, also of its header: ${reason}`, { walId: this.walId });
+    this.#updateState();
+  }
+
+  #onReadable(): void {
+    this.#unreadableReason = undefined;
+    this.#options.logger.info("wal.header-readable", "the WAL's device can be read again", { walId: this.walId });
+    this.#updateState();
+  }
+
   #fail(trouble: Trouble): void {
+    if (this.#failure !== undefined) return;
     this.#failure = trouble;
+    this.#writer.stop();
+    this.#reads.stop();
     this.#options.logger.error("wal.failed", trouble.message, { walId: this.walId, releasedLsn: this.#released.lsn });
     this.#reservations.close(trouble);
     this.#updateState();
@@ -437,7 +462,8 @@ export class GroupCommitWal implements Wal {
 
   #computeState(): WalState {
     if (this.#failure !== undefined) return { kind: "failed", reason: this.#failure.message };
-    if (this.#failingReason !== undefined) return { kind: "device-failing", reason: this.#failingReason };
+    const failing = this.#failingReason ?? this.#unreadableReason;
+    if (failing !== undefined) return { kind: "device-failing", reason: failing };
     return this.#isFull ? { kind: "full" } : { kind: "serving" };
   }
 }

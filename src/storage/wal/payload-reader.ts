@@ -18,7 +18,7 @@ const GAP_BYTES = 32 * 1024;
 const READ_DEPTH = 2;
 
 export interface PayloadReaderOptions {
-  readonly device: WalDevice;
+  readonly device: Pick<WalDevice, "read" | "description">;
   readonly header: WalHeader;
   readonly crc32c: Crc32c;
   /** Throws Trouble "wal-range-gone" when the entry (its header included) is not on the device any more. */

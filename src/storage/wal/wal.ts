@@ -88,7 +88,7 @@ export interface WalCut {
 }
 
 export interface WalState {
-  /** "full": reservations wait for `trimTo`. "device-failing": writes are being repeated. "failed": fenced, nothing is released any more. */
+  /** "full": reservations wait for `trimTo`. "device-failing": writes are being repeated, or nothing can be read. "failed": fenced, nothing is released any more. */
   readonly kind: "serving" | "full" | "device-failing" | "failed";
   readonly reason?: string;
 }
