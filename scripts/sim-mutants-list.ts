@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Mutant } from "./mutants-list.ts";
 import { CONSUMER_MUTANTS } from "./sim-mutants-consumers.ts";
+import { REWRITE_MUTANTS } from "./sim-mutants-rewrites.ts";
 import { TRANSACTION_MUTANTS } from "./sim-mutants-transactions.ts";
 
 export interface SimMutant extends Omit<Mutant, "tests"> {
@@ -472,4 +473,5 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   },
   ...TRANSACTION_MUTANTS,
   ...CONSUMER_MUTANTS,
+  ...REWRITE_MUTANTS,
 ];

@@ -9,7 +9,7 @@
 import type { Clock, TimerHandle } from "../base/clock.ts";
 import { Trouble } from "../base/trouble.ts";
 import type { Config } from "../config/config.ts";
-import type { ClusterMetadata } from "../metadata/cluster-metadata.ts";
+import type { ClusterMetadata, PartitionView } from "../metadata/cluster-metadata.ts";
 import type { CommittedRangesPort } from "../storage/ports.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Stream } from "../storage/types.ts";
@@ -107,6 +107,10 @@ export class PartitionRegistry {
       const log = await this.#openOnce(topicId, partition, view.term, view.logStartOffset, view.committedEndOffset);
       const now = this.#options.metadata.image.getPartition(topicId, partition);
       if (now !== undefined && now.term === view.term && now.ownerNodeId === view.ownerNodeId && !this.#isClosed) {
+        if (hasSuccessor(log, now)) {
+          this.#options.storage.closeStream({ topicId, partition });
+          return "not-owner";
+        }
         log.startServing();
         log.advanceLogStart(now.logStartOffset);
         this.#add(log);
@@ -216,11 +220,12 @@ export class PartitionRegistry {
   #compareWithImage(log: PartitionLog): void {
     const { metadata, config, logger } = this.#options;
     const view = metadata.image.getPartition(log.topicId, log.partition);
-    if (view !== undefined && view.ownerNodeId === config.nodeId && view.term === log.term) {
+    if (view !== undefined && view.ownerNodeId === config.nodeId && view.term === log.term && !hasSuccessor(log, view)) {
       log.advanceLogStart(view.logStartOffset);
       return;
     }
-    const reason = view === undefined ? "topic deleted" : `owned by ${view.ownerNodeId} under term ${view.term}`;
+    const reason =
+      view === undefined ? "topic deleted" : `owned by ${view.ownerNodeId} under term ${view.term}, begins at ${view.logStartOffset}`;
     logger.debug("partition.closed", `A partition log is closed: ${reason}.`, { topicId: log.topicId, partition: log.partition });
     this.#closeLog(log);
   }
@@ -237,6 +242,14 @@ export class PartitionRegistry {
       this.#scheduleExpiry();
     });
   }
+}
+
+/**
+ * The log begins above the end that is known here: a process that took this one's place under the same term (a restart keeps it) has written more, and cut it off.
+ * This one will hear of its own end.
+ */
+function hasSuccessor(log: PartitionLog, { logStartOffset }: PartitionView): boolean {
+  return logStartOffset > log.logEndOffset;
 }
 
 function unreadable(log: PartitionLog, fromOffset: number, endOffset: number): Trouble {

@@ -106,6 +106,28 @@ describe("opening", () => {
   });
 });
 
+describe("a broker whose place was taken under the same term, and which does not know it yet", () => {
+  test("gives up a log that begins above its own end: another has written there and cut it off", async () => {
+    const { api, topicId } = harness();
+    await send(api, -1, -1);
+    const log = api.partitions.find(topicId, 0);
+    if (!(log instanceof PartitionLog)) throw new Error("not open");
+    api.metadata.setPartition(topicId, 0, { logStartOffset: 1 });
+    expect([log.logStartOffset, log.isServing]).toEqual([1, true]);
+    api.metadata.setPartition(topicId, 0, { logStartOffset: 2 });
+    expect(log.isServing).toBe(false);
+    expect(api.storage.streams.size).toBe(0);
+  });
+
+  test("does not open one that has come to begin above its end meanwhile", async () => {
+    const { api, topicId } = harness();
+    const opening = api.partitions.open(topicId, 0);
+    api.metadata.setPartition(topicId, 0, { logStartOffset: 5 });
+    expect(await opening).toBe("not-owner");
+    expect(api.storage.streams.size).toBe(0);
+  });
+});
+
 describe("producer state over a restart", () => {
   test("R2: rebuilt from the batches alone: any suffix replayed has its offsets, a gap is seen", async () => {
     const { api } = harness();
