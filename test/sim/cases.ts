@@ -62,7 +62,7 @@ export const CASES: readonly Case[] = [
     id: "B2",
     foundIn: "Bufstream 0.1.0",
     mustShow: 'ListOffsets and OffsetFetch never answer 0 for "don\'t know"',
-    simulated: "all, groups",
+    simulated: "all, groups, consumers",
   },
   {
     id: "B3",
@@ -132,7 +132,12 @@ export const CASES: readonly Case[] = [
   { id: "M15", foundIn: "AutoMQ #1446 #1686", mustShow: "heartbeats have their own lane", later: "several brokers" },
   { id: "M16", foundIn: "AutoMQ #3477 #2407", mustShow: "create and delete 10,000 topics" },
   { id: "M17", foundIn: "AutoMQ #2326", mustShow: "an idle hour writes about nothing" },
-  { id: "M18", foundIn: "AutoMQ #1606 #1607", mustShow: "a group load reads to the log end as it was at open", simulated: "groups" },
+  {
+    id: "M18",
+    foundIn: "AutoMQ #1606 #1607",
+    mustShow: "a group load reads to the log end as it was at open",
+    simulated: "groups, consumers, rebalances",
+  },
   { id: "M19", foundIn: "AutoMQ #1612", mustShow: "what is keyed by a broker goes with it", later: "several brokers" },
   { id: "M20", foundIn: "AutoMQ #3460 #3380", mustShow: "requests are held during a handover", later: "moves between brokers" },
   {

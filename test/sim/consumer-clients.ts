@@ -94,11 +94,15 @@ export class GroupClients {
   /** Resolves when this member is no more. */
   private async live(member: ConsumerMember | ClassicMember, place: ClientPlace, fates: Fates): Promise<void> {
     const { random } = place.process;
+    // A step that was not answered is tried again, and counts once.
+    let isDue = false;
     while (!member.isReplaced) {
       try {
         if (this.isStopping) return await member.leave(-1);
-        await place.pace.next();
+        if (!isDue) await place.pace.next();
+        isDue = true;
         await this.pass(place, () => member.step());
+        isDue = false;
         if (random.chance(10)) await this.pass(place, () => member.commitRemains());
         if (!this.isCalm && member.isMember && (await this.meetFate(member, place, fates))) return;
       } catch (error) {

@@ -61,4 +61,22 @@ export const SIMULATOR_BUGS: readonly SimulatorBug[] = [
     bug: "A new producer's first batch was refused since its partition could not be opened, and the one sent behind it was then appended: the first was out of order for good",
     fix: "What a new producer sent behind a refused batch is refused until that one comes again (`src/partition/refused-sequences.ts`)",
   },
+  {
+    seed: 5_004,
+    scenario: "consumers",
+    bug: "After a clock that was ahead, another broker's or one set back since, a consumer group made no new target for as long as it had been ahead: partitions were nobody's",
+    fix: "A target, or a look at patterns, from a time to come is old enough (`src/group/consumer/consumer-heartbeat.ts`, `pattern-topics.ts`)",
+  },
+  {
+    seed: 5_001,
+    scenario: "consumers",
+    bug: "A reader came upon a batch that was damaged on the WAL device again and again, although the bucket had it, until its place on the device was written anew",
+    fix: "What the bucket has is read from there when the device's copy is damaged (`src/storage/stream/catch-up-reader.ts`)",
+  },
+  {
+    seed: 2,
+    scenario: "rebalances",
+    bug: "A consumer group that turned classic and at once back gave away what a classic member still had; and a coordinator that took over in between did not know that the group had to rebalance",
+    fix: "The classic group keeps what each member has, and names no leader until somebody has given out the partitions (`src/group/consumer/group-conversion.ts`)",
+  },
 ];
