@@ -121,6 +121,14 @@ export const CONSUMER_MUTANTS: readonly SimMutant[] = [
     replace: "    return findEpochError",
   },
   {
+    name: "static-place-not-kept",
+    scenario: "rebalances",
+    harm: "what a static member has is free when it leaves for a while",
+    file: HEARTBEAT,
+    find: "epoch: LEFT_STATIC_EPOCH, assigned, pendingRevocation",
+    replace: "epoch: LEFT_STATIC_EPOCH, assigned: assigned.size < 0 ? assigned : NO_PARTITIONS, pendingRevocation",
+  },
+  {
     name: "pattern-never-refreshed",
     scenario: "rebalances",
     harm: "a pattern matches the topics that were there when it was first looked at",

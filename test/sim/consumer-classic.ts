@@ -17,6 +17,7 @@ import { MemberTrace, type PartitionTrace } from "./consumer-model.ts";
 import { PartitionReader } from "./consumer-reader.ts";
 import { type Reading, UNKNOWN_MEMBER_ID } from "./consumer-remains.ts";
 import { CoordinatorLink } from "./consumer-requests.ts";
+import type { KnownTopic } from "./consumer-topics.ts";
 
 const ILLEGAL_GENERATION = 22;
 const INCONSISTENT_GROUP_PROTOCOL = 23;
@@ -33,6 +34,7 @@ const REBALANCE_TIMEOUT_MS = 3_000;
 const PROTOCOL = "range";
 /** After a broker's start. */
 const LOADING_MS = 5_000;
+const LOOK_EVERY_MS = 3_000;
 
 export class ClassicMember {
   trace: MemberTrace;
@@ -46,6 +48,9 @@ export class ClassicMember {
   private isJoined = false;
   private owned: ReadonlySet<PartitionTrace> = new Set();
   private beatDueMs = 0;
+  /** As the leader: the topics that it gave out, with their partitions. */
+  private shared: ReadonlyMap<string, KnownTopic> | undefined;
+  private lookDueMs = 0;
 
   constructor(options: MemberOptions) {
     this.options = options;
@@ -92,6 +97,7 @@ export class ClassicMember {
     const { process } = this.options.place;
     if (!this.isJoined) return this.join();
     if (process.scheduler.nowMs >= this.beatDueMs) return this.beat();
+    if (this.shared !== undefined && process.scheduler.nowMs >= this.lookDueMs) return this.lookAtTopics(this.shared);
     const unread = this.reader.findUnread(this.owned);
     if (unread.length > 0) {
       await this.reader.readCommitted(this.trace, undefined, unread);
@@ -132,6 +138,7 @@ export class ClassicMember {
     }
     if (answer.errorCode !== 0) return this.refused("JoinGroup", answer.errorCode);
     this.generation = answer.generationId;
+    this.shared = undefined;
     await this.sync(answer);
   }
 
@@ -154,6 +161,7 @@ export class ClassicMember {
     const members = joined.members.map(({ memberId, metadata }) => ({ memberId, topics: decodeSubscription(metadata) }));
     const names = [...new Set(members.flatMap(({ topics }) => topics))].sort();
     const known = await this.options.topics.find(this.link, names);
+    this.shared = known;
     const assignments = new Map(members.map(({ memberId }) => [memberId, new Map<string, number[]>()]));
     for (const [name, { partitions }] of known) {
       const subscribers = members.filter(({ topics }) => topics.includes(name));
@@ -163,6 +171,13 @@ export class ClassicMember {
       }
     }
     return Array.from(assignments, ([memberId, own]) => newSyncGroupRequestAssignment({ memberId, assignment: encodeAssignment(own) }));
+  }
+
+  /** A leader joins again when topics have grown: the coordinator of a classic group does not look. */
+  private async lookAtTopics(shared: ReadonlyMap<string, KnownTopic>): Promise<void> {
+    this.lookDueMs = this.options.place.process.scheduler.nowMs + LOOK_EVERY_MS;
+    const known = await this.options.topics.find(this.link, [...shared.keys()]);
+    if ([...known].some(([name, { partitions }]) => shared.get(name)?.partitions !== partitions)) this.isJoined = false;
   }
 
   private async beat(): Promise<void> {

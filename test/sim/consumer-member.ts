@@ -255,7 +255,8 @@ export class ConsumerMember {
     if (!this.isJoined) return;
     if (this.options.place.process.random.chance(70)) await this.reader.commit(this.reading);
     if (!this.isJoined) return;
-    model.leaveSent(this.trace);
+    if (epoch === -2) model.leaveForAWhileSent(this.trace);
+    else model.leaveSent(this.trace);
     this.isJoined = false;
     const request = newConsumerGroupHeartbeatRequest({
       groupId: model.groupId,

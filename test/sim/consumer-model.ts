@@ -6,6 +6,7 @@
  * Anomalies, besides those of `history.ts`:
  *
  *   two-owners            a partition is given to a member while another has it, or described as two members'
+ *   early-handover        a partition of a static member that has left for a while is given to another before its session is over
  *   zombie-commit         an offset is taken from a member whose partition was given to another before
  *   zombie-member         a member is answered as one although another has taken its place
  *   nonmonotonic-offset   a committed offset that is below what was acknowledged
@@ -30,6 +31,8 @@ export interface Tenure {
   /** Of the member, when it was given. */
   readonly epoch: number;
   releasedMs: number | undefined;
+  /** It is kept for the static member until then, or until that is back. */
+  reservedUntilMs: number;
   /** The committed offset that it began with. */
   startedAt: number | undefined;
 }
@@ -155,6 +158,7 @@ export class ConsumerGroupModel {
   /** It asks to join, and has nothing from now on. */
   joinSent(member: MemberTrace): void {
     this.releaseAll(member);
+    if (member.instanceId !== undefined) this.endReservations(member.instanceId);
     this.members.set(member.memberId, member);
     member.epoch = 0;
     member.isOut = false;
@@ -207,6 +211,14 @@ export class ConsumerGroupModel {
     member.isOut = true;
   }
 
+  /** As `leaveSent`, by a static member that will be back. */
+  leaveForAWhileSent(member: MemberTrace): void {
+    const wasOut = member.mayBeOut(this.nowMs);
+    for (const [at, tenure] of member.held)
+      if (!wasOut && member.assigned.has(at)) tenure.reservedUntilMs = member.confirmedMs + member.sessionMs;
+    this.leaveSent(member);
+  }
+
   /** It was told by who serves that it is no member, or must begin anew. */
   expelled(member: MemberTrace): void {
     this.leaveSent(member);
@@ -215,6 +227,10 @@ export class ConsumerGroupModel {
   private give(member: MemberTrace, at: PartitionTrace): void {
     const { nowMs } = this;
     for (const other of at.tenures) {
+      if (nowMs < other.reservedUntilMs && !isSameInstance(other.member, member)) {
+        const what = `${at.name} is given to ${member.memberId}, and is kept for ${other.member.instanceId} for ${(other.reservedUntilMs - nowMs).toFixed(0)} ms more`;
+        this.find("early-handover", what);
+      }
       if (other.member === member || other.releasedMs !== undefined) continue;
       if (other.member.mayBeOut(nowMs)) {
         this.leaveSent(other.member);
@@ -235,11 +251,17 @@ export class ConsumerGroupModel {
       givenMs: nowMs,
       epoch: member.epoch,
       releasedMs: undefined,
+      reservedUntilMs: 0,
       startedAt: undefined,
     };
     at.tenures.push(tenure);
     if (at.tenures.length > MAX_TENURES) at.tenures.splice(0, at.tenures.length - MAX_TENURES);
     member.held.set(at, tenure);
+  }
+
+  private endReservations(instanceId: string): void {
+    for (const { tenures } of this.partitions.values())
+      for (const tenure of tenures) if (tenure.member.instanceId === instanceId) tenure.reservedUntilMs = 0;
   }
 
   private release(member: MemberTrace, at: PartitionTrace): void {
@@ -298,22 +320,30 @@ export class ConsumerGroupModel {
 
   // --- as tools see it ---
 
+  private checkDisjoint(group: DescribedGroup, what: "assignment" | "targetAssignment"): void {
+    const owners = new Map<string, string>();
+    for (const member of group.members) {
+      for (const { topicId, topicName, partitions } of member[what].topicPartitions) {
+        for (const partition of partitions) {
+          const other = owners.get(`${topicId}-${partition}`);
+          if (other !== undefined)
+            this.find("two-owners", `${topicName}-${partition} is described as ${what} of ${other} and of ${member.memberId}`);
+          owners.set(`${topicId}-${partition}`, member.memberId);
+        }
+      }
+    }
+  }
+
   /** By who serves; `sentMs`: when it was asked. What was told before then must show. */
   described(group: DescribedGroup, sentMs: number): void {
     const { nowMs } = this;
     if (group.groupEpoch < this.groupEpoch && this.hasOneProtocol)
       this.find("nonmonotonic-epoch", `the group is described with epoch ${group.groupEpoch}, and it was ${this.groupEpoch} before`);
     this.groupEpoch = Math.max(this.groupEpoch, group.groupEpoch);
-    const owners = new Map<string, string>();
-    for (const { memberId, assignment } of group.members) {
-      for (const { topicId, topicName, partitions } of assignment.topicPartitions) {
-        for (const partition of partitions) {
-          const other = owners.get(`${topicId}-${partition}`);
-          if (other !== undefined) this.find("two-owners", `${topicName}-${partition} is described as ${other}'s and as ${memberId}'s`);
-          owners.set(`${topicId}-${partition}`, memberId);
-        }
-      }
-    }
+    if (group.assignmentEpoch > group.groupEpoch)
+      this.find("nonmonotonic-epoch", `the group is described with epoch ${group.groupEpoch}, and a target of ${group.assignmentEpoch}`);
+    this.checkDisjoint(group, "assignment");
+    this.checkDisjoint(group, "targetAssignment");
     for (const member of this.members.values()) {
       const found = group.members.find(({ memberId }) => memberId === member.memberId);
       if (member.leftMs !== undefined) {
