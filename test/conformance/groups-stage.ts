@@ -18,11 +18,11 @@ export const SHORT_SESSION_MS = 6000;
 export const LONG_SESSION_MS = 60_000;
 
 /** A group is ready soon, and members of the consumer protocol, whose times are the broker's, are told of changes within a second. */
-export function groupSettings(sessionMs: number): Readonly<Record<string, string>> {
+export function groupSettings(sessionMs: number, heartbeatMs = 1000): Readonly<Record<string, string>> {
   return {
     "group.initial.rebalance.delay.ms": "500",
-    "group.consumer.min.heartbeat.interval.ms": "1000",
-    "group.consumer.heartbeat.interval.ms": "1000",
+    "group.consumer.min.heartbeat.interval.ms": String(heartbeatMs),
+    "group.consumer.heartbeat.interval.ms": String(heartbeatMs),
     "group.consumer.min.session.timeout.ms": String(Math.min(sessionMs, 45_000)),
     "group.consumer.session.timeout.ms": String(sessionMs),
   };

@@ -14,6 +14,8 @@ import { groupSettings, LONG_SESSION_MS } from "./groups-stage.ts";
 const TOPIC = "small";
 const PARTITIONS = 2;
 const BATCH = 10;
+/** Kafka's default: nobody here waits for another member. */
+const HEARTBEAT_MS = 5000;
 const DEADLINE_MS = 120_000;
 
 interface Crowd {
@@ -29,7 +31,7 @@ interface Crowd {
 export async function manyGroups(kind: MemberKind, groups = 1000, processes = 4): Promise<ScenarioResult> {
   await kind.prepare();
   using folder = new TemporaryFolder("thousand");
-  const options = { folder: folder.path, settings: groupSettings(LONG_SESSION_MS) };
+  const options = { folder: folder.path, settings: groupSettings(LONG_SESSION_MS, HEARTBEAT_MS) };
   const events = Array.from({ length: groups }, (): MemberEvent[] => []);
   let weir = await WeirProcess.start(options);
   try {

@@ -27,14 +27,18 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  */
 public final class GroupMember implements Runnable {
     private static final AtomicBoolean stopping = new AtomicBoolean();
+    /** A hundred consumers that wake up all the time leave no processor to anybody. */
+    private static final int CROWD = 100;
 
     private final KafkaConsumer<byte[], byte[]> consumer;
     private final int number;
+    private final Duration patience;
     private final CountDownLatch stopped;
 
-    private GroupMember(KafkaConsumer<byte[], byte[]> consumer, int number, CountDownLatch stopped) {
+    private GroupMember(KafkaConsumer<byte[], byte[]> consumer, int number, boolean inCrowd, CountDownLatch stopped) {
         this.consumer = consumer;
         this.number = number;
+        this.patience = Duration.ofMillis(inCrowd ? 1000 : 200);
         this.stopped = stopped;
     }
 
@@ -59,7 +63,7 @@ public final class GroupMember implements Runnable {
             boolean isPattern = args[1].startsWith("^") && options.containsKey("protocol");
             if (isPattern) consumer.subscribe(new SubscriptionPattern(args[1]));
             else consumer.subscribe(List.of(args[1]));
-            members.add(new GroupMember(consumer, number, stopped));
+            members.add(new GroupMember(consumer, number, count >= CROWD, stopped));
         }
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             stopping.set(true);
@@ -84,6 +88,7 @@ public final class GroupMember implements Runnable {
             properties.put("heartbeat.interval.ms", "1000");
             if (options.containsKey("assignor")) properties.put("partition.assignment.strategy", options.get("assignor"));
         }
+        if (count >= CROWD) properties.put("fetch.max.wait.ms", "5000");
         properties.put("enable.auto.commit", "false");
         properties.put("auto.offset.reset", "earliest");
         properties.put("max.poll.records", "50");
@@ -107,7 +112,7 @@ public final class GroupMember implements Runnable {
     }
 
     private void consumeOnce() throws InterruptedException {
-        ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(200));
+        ConsumerRecords<byte[], byte[]> records = consumer.poll(patience);
         if (records.isEmpty()) return;
         Map<TopicPartition, OffsetAndMetadata> next = new HashMap<>();
         StringBuilder lines = new StringBuilder();
