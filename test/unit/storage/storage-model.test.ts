@@ -76,7 +76,8 @@ class Run {
       },
     });
     this.world.metadata.maxCommitMs = 20;
-    const [low = 0, middle = 0, high = 0] = this.seed % 2 === 0 ? [2 ** 31 - 40, 2 ** 52 + 1, 2 ** 53 - 2 ** 46] : [0, 2 ** 32 - 40, 2 ** 41 + 17];
+    const [low = 0, middle = 0, high = 0] =
+      this.seed % 2 === 0 ? [2 ** 31 - 40, 2 ** 52 + 1, 2 ** 53 - 2 ** 46] : [0, 2 ** 32 - 40, 2 ** 41 + 17];
     for (const [topicId, partition, start] of [
       [TOPIC_A, 0, low],
       [TOPIC_A, 1, middle],
