@@ -47,7 +47,7 @@ export class TopicChurn {
     this.isOver = true;
   }
 
-  private async grow(place: ClientPlace): Promise<void> {
+  async grow(place: ClientPlace): Promise<void> {
     const count = ++this.grownTo;
     const topics = [newCreatePartitionsTopic({ name: GROWN, count, assignments: null })];
     const request = newCreatePartitionsRequest({ topics, timeoutMs: 8_000 });

@@ -211,8 +211,7 @@ export class ClassicMember {
     this.isJoined = false;
     const members = [newMemberIdentity({ memberId: this.memberId })];
     const request = newLeaveGroupRequest({ groupId: model.groupId, members });
-    const { answer, isCurrent } = await this.link.ask("leave-group", leaveGroupApi, 3, request, ({ errorCode }) => [errorCode]);
-    if (answer.errorCode === 0 && isCurrent && answer.members.every(({ errorCode }) => errorCode === 0))
-      model.leaveAnswered(this.trace, true);
+    // Where the group is classic the log does not have it before the next generation: another coordinator may expel the member once more.
+    await this.link.ask("leave-group", leaveGroupApi, 3, request, ({ errorCode }) => [errorCode]);
   }
 }

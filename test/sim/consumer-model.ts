@@ -15,6 +15,7 @@
  *   nonmonotonic-epoch    an epoch of a member or of the group goes back, or a partition passes to another member under no higher one
  *   lost-member           a member that lives is not described, or with less than it was told
  *   ghost-member          a member that was told that it has left is described
+ *   divergent-replay      a coordinator that begins anew describes a group otherwise than the one before (`sim-consumer-group.ts`)
  */
 import type { DescribedGroup } from "../../src/protocol/messages/consumer-group-describe.ts";
 import type { History, LogModel } from "./history.ts";
