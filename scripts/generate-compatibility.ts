@@ -42,8 +42,10 @@ const evidence = `## What the tests run against
 - ListOffsets takes segment objects for Kafka's remote tier: earliest-local (-4) is the first offset that ring or WAL device still hold, latest-tiered
   (-5) the last in a segment object, earliest-pending-upload (-6) the one after it. Kafka without tiered storage answers the log start, -1 and -1.
 - Configurations: every one of Kafka 4.4 for topics, brokers and groups is accepted, checked and described; which of them act here is in
-  [configuration.md](configuration.md). What Weir binds when it starts (listeners, TLS, SASL) cannot be changed at run time. Client metrics and loggers
-  are no resources here.
+  [configuration.md](configuration.md). What Weir binds when it starts (listeners, TLS, SASL) cannot be changed at run time; a listener that Kafka
+  4.4 opens at run time names no brokers, since what is advertised is fixed there too. Client metrics and loggers are no resources here.
+- Features: those that are listed are raised and lowered as in Kafka; \`kraft.version\`, \`eligible.leader.replicas.version\`, \`share.version\` and
+  \`streams.version\` are not, so \`kafka-features.sh upgrade --release-version\` is refused.
 - Records compressed with zstd are refused below Fetch 10 with UNSUPPORTED_COMPRESSION_TYPE (KIP-110); Kafka 4.4 hands them to any version.
 - FindCoordinator creates \`__consumer_offsets\` and answers the coordinator at once; Kafka answers COORDINATOR_NOT_AVAILABLE first.
 - OffsetFetch waits until what it tells is durable, whether \`require_stable\` is set or not.

@@ -21,7 +21,7 @@ const kraft: Meaning = { meaning: "kraft", note: "Part of Kafka's KRaft quorum. 
 export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
   listeners: usedWithDefault(
     "PLAINTEXT://127.0.0.1:9092",
-    "Only PLAINTEXT listeners are served in this version. Without any configuration Weir is reachable from its own machine only.",
+    "Only PLAINTEXT listeners are served in this version. Without any configuration Weir is reachable from its own machine only. Bound at start.",
   ),
   "advertised.listeners": used("Defaults to `listeners`. A wildcard address is refused."),
   "listener.security.protocol.map": used("Names of listeners and the protocol each speaks."),
@@ -34,7 +34,9 @@ export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
   "min.insync.replicas": used("Answered, never acted on: acks=all never gives NOT_ENOUGH_REPLICAS."),
   "auto.create.topics.enable": used("Metadata and Produce create unknown topics where the request allows it too."),
   "delete.topic.enable": used("Whether DeleteTopics is allowed."),
-  "message.max.bytes": used("Largest record batch that a topic takes unless its own max.message.bytes says otherwise."),
+  "message.max.bytes": used(
+    "Largest record batch that a topic takes unless its own max.message.bytes says otherwise. A batch must also fit into one commit of the WAL: 4 MiB, or as much as this is when the broker starts.",
+  ),
   "max.decompressed.message.bytes": used("Largest content of one compressed batch."),
   "log.message.timestamp.type": used("CreateTime or LogAppendTime."),
   "log.message.timestamp.before.max.ms": used("How far a record's timestamp may lie in the past."),
