@@ -13,7 +13,9 @@ export interface ScenarioResult extends GroupVerdict {
   readonly rebalances: number;
 }
 
-async function conclude(stage: GroupStage, problems: readonly string[] = []): Promise<ScenarioResult> {
+/** `type`: what the group must be by now; a client may fall back to the classic protocol and not say so. */
+async function conclude(stage: GroupStage, type: string, problems: readonly string[] = []): Promise<ScenarioResult> {
+  await mustBeOfType(stage, type);
   const rebalances = await stage.readRebalances();
   const verdict = await stage.finish();
   return { ...verdict, members: stage.mostMembers, rebalances, problems: [...problems, ...verdict.problems] };
@@ -40,7 +42,7 @@ export async function churn(kind: MemberKind): Promise<ScenarioResult> {
     members = [...members.filter((other) => other !== member), stage.start(kind)];
     await stage.working(members, "a rolling restart");
   }
-  return await conclude(stage);
+  return await conclude(stage, kind.protocol);
 }
 
 /** Each member leaves in its turn, and another comes. */
@@ -54,7 +56,7 @@ export async function restartRolling(kind: MemberKind, count = 3): Promise<Scena
     members[index] = stage.start(kind);
     await stage.working(members, `member ${index} of a rolling restart`);
   }
-  return await conclude(stage);
+  return await conclude(stage, kind.protocol);
 }
 
 /**
@@ -73,7 +75,7 @@ export async function restartStatic(kind: MemberKind, count = 2): Promise<Scenar
     await stage.working(members, "a static member came back");
   }
   const more = (await stage.readRebalances()) - before;
-  return await conclude(stage, more === 0 ? [] : [`${more} rebalances while static members restarted`]);
+  return await conclude(stage, kind.protocol, more === 0 ? [] : [`${more} rebalances while static members restarted`]);
 }
 
 /** The broker is killed under them, again and again. */
@@ -86,7 +88,7 @@ export async function killBrokers(kind: MemberKind, kills = 4): Promise<Scenario
     await stage.killBroker();
     await stage.working(members, `kill ${kill}`);
   }
-  return await conclude(stage);
+  return await conclude(stage, kind.protocol);
 }
 
 /** 200 members by few processes, one of which leaves with all of its members and comes back; then the broker is killed. */
@@ -101,7 +103,7 @@ export async function manyMembers(kind: MemberKind, count = 200, processes = 4):
   await stage.working(members, "and came back");
   await stage.killBroker();
   await stage.working(members, "the broker was killed and came back");
-  return await conclude(stage);
+  return await conclude(stage, kind.protocol);
 }
 
 /** What a member of a mixed group is before, while and after the group is one of the consumer protocol. */
@@ -129,8 +131,7 @@ export async function migrate(kinds: readonly MixedMember[]): Promise<ScenarioRe
     members,
     kinds.map(({ after }) => after),
   );
-  await mustBeOfType(stage, "classic");
-  return await conclude(stage);
+  return await conclude(stage, "classic");
 }
 
 /** In between the group is of the consumer protocol: from the first such member to the last one's leaving. */

@@ -2,6 +2,7 @@
  * Many groups with one member each, by few processes: each reads a small topic and commits, leaves, and comes back for what was written meanwhile, from
  * where it was.
  */
+import { listGroupsApi, newListGroupsRequest } from "../../src/protocol/messages/list-groups.ts";
 import { KafkaConnection } from "../support/kafka-connection.ts";
 import { createTopicRaw, produceValues } from "../support/raw-client.ts";
 import { TemporaryFolder } from "../support/temporary.ts";
@@ -44,11 +45,19 @@ export async function manyGroups(kind: MemberKind, groups = 1000, processes = 4)
     weir = await WeirProcess.start({ ...options, kafkaPort: weir.kafkaPort, httpPort: weir.httpPort });
     await write(weir);
     await readToEnd({ kind, groups, processes, weir, events }, 2 * BATCH, "after");
+    await mustBeOfType(weir, kind.protocol, groups);
     const more = (await weir.readMetric("weir_group_rebalances_total")) ?? Number.NaN;
     return { ...judgeAll(events), members: groups, rebalances: rebalances + more };
   } finally {
     await weir.kill();
   }
+}
+
+/** A client may fall back to the classic protocol and not say so. */
+async function mustBeOfType(weir: WeirProcess, type: string, groups: number): Promise<void> {
+  using connection = await KafkaConnection.open(weir.kafkaPort);
+  const listed = await connection.request(listGroupsApi, 5, newListGroupsRequest({ typesFilter: [type] }));
+  if (listed.groups.length !== groups) throw new Error(`${listed.groups.length} of ${groups} groups are of type ${type}`);
 }
 
 async function write(weir: WeirProcess): Promise<void> {
