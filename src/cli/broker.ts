@@ -113,7 +113,10 @@ export class Broker {
     if (state.kind !== "serving") problems.push(`storage is ${state.kind}${state.reason === undefined ? "" : `: ${state.reason}`}`);
     const { outage } = this.parts.store;
     if (outage !== undefined) problems.push(`the object store is away: ${outage.message}`);
-    else if (storeTrouble !== undefined) problems.push(`uploads wait for the object store: ${storeTrouble.message}`);
+    else if (storeTrouble !== undefined) {
+      const awaited = storeTrouble.code.startsWith("wal-") ? "the WAL's device" : "the object store";
+      problems.push(`uploads wait for ${awaited}: ${storeTrouble.message}`);
+    }
     const { count, trouble } = this.parts.recovered.left;
     if (count > 0) problems.push(`${count} recovered partitions are not open yet${trouble === undefined ? "" : `: ${trouble.message}`}`);
     const held = this.parts.storage.heldStreamCount;
