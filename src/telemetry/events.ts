@@ -80,7 +80,8 @@ export const EVENTS = {
   "wal.readable": "The WAL device can be read again.",
   "wal.header-unreadable": "Reads of the WAL device fail, and its header cannot be read either: for so long, and the WAL has failed.",
   "wal.header-readable": "The WAL device could not be read at all, and can be now.",
-  "wal.failed": "WAL writes, or all reads, failed for too long, or the volume is another one: nothing is acknowledged any more, exit code 70.",
+  "wal.failed":
+    "WAL writes, or all reads, failed for too long, or the volume is another one: nothing is acknowledged any more, exit code 70.",
   "partition.opened": "A partition log is open (debug).",
   "partition.closed": "A partition log was closed, with the reason.",
   "partition.opening-recovered": "Opening what recovery found takes longer than two seconds: how many are open, and how many fail.",
