@@ -80,7 +80,8 @@ export class ClassicGroup implements GroupView {
     group.#stateTimestampMs = stored.stateTimestampMs;
     group.#state = stored.members.length === 0 ? "Empty" : "Stable";
     for (const each of stored.members) {
-      const protocols = stored.protocolName === undefined ? [] : [{ name: stored.protocolName, metadata: each.subscription }];
+      const told = stored.protocolName === undefined ? [] : [{ name: stored.protocolName, metadata: each.subscription }];
+      const protocols = each.protocols ?? told;
       group.roster.add(group.#newMember({ ...each, protocols }, each.assignment));
     }
     if (stored.leaderId !== undefined && group.roster.has(stored.leaderId)) group.roster.leaderId = stored.leaderId;

@@ -1,7 +1,7 @@
 /** What a classic group is given (its coordinator shard, or a test), and what the log holds of it. */
 
 import type { TimerQueue } from "../../coordinator/timer-queue.ts";
-import type { GroupError, GroupState, MemberIdentity } from "../group-types.ts";
+import type { GroupError, GroupState, MemberIdentity, MemberProtocol } from "../group-types.ts";
 import type { GroupRoster } from "./group-roster.ts";
 
 /** A group as its host sees it. */
@@ -52,5 +52,7 @@ export interface StoredMember extends MemberIdentity {
   readonly sessionTimeoutMs: number;
   readonly rebalanceTimeoutMs: number;
   readonly subscription: Uint8Array;
+  /** All that it knows, where that is known: the record has the subscription to the group's protocol alone. */
+  readonly protocols?: readonly MemberProtocol[] | undefined;
   readonly assignment: Uint8Array;
 }

@@ -145,6 +145,7 @@ export function describeDowngraded(
         sessionTimeoutMs: subscription.classic?.sessionTimeoutMs ?? 0,
         rebalanceTimeoutMs: subscription.rebalanceTimeoutMs,
         subscription: metadata,
+        protocols: subscription.classic?.protocols,
         assignment: writeAssignment(owned, version, nameOf),
       };
     }),

@@ -166,9 +166,10 @@ export class ConsumerGroups {
   async join(group: ConsumerGroup, request: JoinRequest): Promise<JoinAnswer> {
     const { policy, newUuid, classicMaxSize } = this.#migration();
     const memberId = request.memberId === "" ? newUuid() : request.memberId;
-    if (this.#policyName() === "disabled") return refuseJoin(memberId, "inconsistent-protocol");
+    if (this.#policyName() === "disabled") return refuseJoin("", "inconsistent-protocol");
     const plan = planJoin(group, request, memberId, this.#context(group.groupId));
-    if (isRefusal(plan)) return refuseJoin(memberId, plan.error);
+    // Who is told its id joins with it; others are told of no member.
+    if (isRefusal(plan)) return refuseJoin(plan.error === "member-id-required" ? memberId : "", plan.error);
     const epochBefore = group.epoch;
     const written = this.#commit(group, plan.changes, [], () => {
       group.isMetadataStale = false;

@@ -3,6 +3,7 @@
  * divergence. Ids that servers choose are compared by identity: the same id of one server always stands for the same id of the other.
  */
 import { type Allowances, ownNameLists } from "./allowed.ts";
+import { viewAssignment } from "./embedded-view.ts";
 import { viewRecords } from "./record-view.ts";
 import type { Outcome, Played } from "./sequence-run.ts";
 import { type Step, standIns } from "./step.ts";
@@ -122,7 +123,9 @@ export class Comparison {
   #walk(path: string, weir: unknown, kafka: unknown, weirOwners: readonly Node[], kafkaOwners: readonly Node[]): void {
     if (weir instanceof Uint8Array && kafka instanceof Uint8Array) {
       if (Buffer.compare(weir, kafka) === 0) return;
-      if (path.endsWith(".records")) this.#walk(path, viewRecords(weir), viewRecords(kafka), weirOwners, kafkaOwners);
+      const [ours, theirs] = /(?:^a|\.memberA)ssignment$/.test(path) ? [viewAssignment(weir), viewAssignment(kafka)] : [];
+      if (ours !== undefined && theirs !== undefined) this.#walk(path, ours, theirs, weirOwners, kafkaOwners);
+      else if (path.endsWith(".records")) this.#walk(path, viewRecords(weir), viewRecords(kafka), weirOwners, kafkaOwners);
       else this.#report(path, weir, kafka, weirOwners, kafkaOwners);
     } else if (Array.isArray(weir) && Array.isArray(kafka)) this.#walkList(path, weir, kafka, weirOwners, kafkaOwners);
     else if (isNode(weir) && isNode(kafka)) {

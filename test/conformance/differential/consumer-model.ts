@@ -34,7 +34,19 @@ export function consumerGroups(model: Model): ConsumerGroupModel[] {
   return groups;
 }
 
-const names = ["range-1", "range-2", "range-3", "lone-1", "lone-2", "pattern-1", "pattern-2", "uniform-1", "uniform-2"] as const;
+const names = [
+  "range-1",
+  "range-2",
+  "range-3",
+  "lone-1",
+  "lone-2",
+  "pattern-1",
+  "pattern-2",
+  "uniform-1",
+  "uniform-2",
+  "moves-1",
+  "moves-2",
+] as const;
 
 /** All that a sequence may speak to: whether a coordinator knows a topic has to be known of each. */
 export function consumerGroupNames(model: Model): string[] {

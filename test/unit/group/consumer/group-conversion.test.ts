@@ -129,8 +129,25 @@ test("a member of a consumer group may come by the classic protocol, and shares 
   }
   expect([...classic.partitions, ...(consumer.owned.get(topicId) ?? [])].sort()).toEqual([0, 1]);
   await expect(classic.join({ protocolType: "connect" })).rejects.toThrow("inconsistent-protocol");
+  // Kafka names no member in a refusal.
+  const refused = harness.served.join(harness.group, joinRequest({ memberId: "uuid1", protocolType: "connect" }));
+  expect(await refused).toMatchObject({ error: "inconsistent-protocol", memberId: "" });
   await expect(classic.join({ protocols: [{ name: "range", metadata: Buffer.from("x") }] })).rejects.toThrow("inconsistent-protocol");
   harness.expectLogSaysTheSame();
+});
+
+test("in the classic group that is left, a member's other protocols are known too", async () => {
+  const harness = new ConsumerHarness();
+  const topicId = harness.addTopic("t", 2);
+  const memberId = await classicGroup(harness, topicId, [0, 1]);
+  const consumer = new ConsumerClient(harness, "new", { topics: ["t"] });
+  await consumer.beat();
+  const both = ["sticky", "range"].map((name) => ({ name, metadata: subscription("t") }));
+  await harness.served.join(harness.group, joinRequest({ memberId, protocols: both }));
+  await consumer.leave();
+  const joined = new Reply<{ error?: string }>();
+  (harness.groups.get("g") as ClassicGroup).join(joinRequest({ memberId, protocols: both.slice(1) }), joined.take);
+  expect(joined.now.error).toBeUndefined();
 });
 
 test("a policy that forbids it leaves the group as it is", async () => {
