@@ -86,10 +86,10 @@ export class ConsumerGroupHeartbeatHandler implements SerialHandler<ConsumerGrou
 /** In Kafka's words and order; undefined when there is nothing to say. */
 function findInvalid(request: ConsumerGroupHeartbeatRequest, needsMemberId: boolean): string | undefined {
   const { memberEpoch } = request;
-  if (needsMemberId && request.memberId.trim() === "") return "MemberId can't be empty.";
-  if (request.groupId.trim() === "") return "GroupId can't be empty.";
-  if (request.instanceId?.trim() === "") return "InstanceId can't be empty.";
-  if (request.rackId?.trim() === "") return "RackId can't be empty.";
+  if (needsMemberId && isBlank(request.memberId)) return "MemberId can't be empty.";
+  if (isBlank(request.groupId)) return "GroupId can't be empty.";
+  if (request.instanceId !== null && isBlank(request.instanceId)) return "InstanceId can't be empty.";
+  if (request.rackId !== null && isBlank(request.rackId)) return "RackId can't be empty.";
   if (memberEpoch === 0) {
     if (request.rebalanceTimeoutMs === -1) return "RebalanceTimeoutMs must be provided in first request.";
     if (request.topicPartitions === null || request.topicPartitions.length > 0) return "TopicPartitions must be empty when (re-)joining.";
@@ -100,6 +100,12 @@ function findInvalid(request: ConsumerGroupHeartbeatRequest, needsMemberId: bool
   }
   if (memberEpoch === STATIC_LEAVE_EPOCH) return request.instanceId === null ? "InstanceId can't be null." : undefined;
   return memberEpoch < STATIC_LEAVE_EPOCH ? "MemberEpoch is invalid." : undefined;
+}
+
+/** Nothing but what Java's String.trim takes away: control characters and blanks, not other white space. */
+function isBlank(text: string): boolean {
+  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) > 0x20) return false;
+  return true;
 }
 
 function refuse({ error, message }: Refusal): ConsumerGroupHeartbeatResponse {

@@ -3,6 +3,7 @@ import { Choice } from "./choice.ts";
 import { alterConfigsSteps, incrementalAlterConfigsSteps } from "./config-steps.ts";
 import { withCoordinators } from "./consumer-model.ts";
 import { movesSteps } from "./consumer-moves-steps.ts";
+import { oddMemberSteps } from "./consumer-odd-steps.ts";
 import { patternSteps } from "./consumer-pattern-steps.ts";
 import {
   consumerBeatSteps,
@@ -151,6 +152,7 @@ const consumerKinds: readonly Kind[] = [
   { key: 68, weights: { consumers: 2 }, author: patternSteps },
   { key: 68, weights: { consumers: 4 }, author: uniformSteps },
   { key: 68, weights: { consumers: 20 }, author: movesSteps },
+  { key: 68, weights: { consumers: 1.5 }, author: oddMemberSteps },
   { key: 8, weights: { consumers: 7 }, author: consumerCommitSteps },
   { key: 9, weights: { consumers: 6 }, author: consumerFetchOffsetsSteps },
   { key: 47, weights: { consumers: 1.5 }, author: consumerOffsetDeleteSteps },

@@ -3,6 +3,11 @@ import { expect, test } from "bun:test";
 import { TOPIC_OPERATIONS } from "../../../src/api/authorized-operations.ts";
 import { ErrorCodes } from "../../../src/protocol/error-codes.ts";
 import {
+  type ConsumerGroupHeartbeatRequest,
+  type ConsumerGroupHeartbeatResponse,
+  newConsumerGroupHeartbeatRequest,
+} from "../../../src/protocol/messages/consumer-group-heartbeat.ts";
+import {
   type DescribeConfigsResponse,
   newDescribeConfigsRequest,
   newDescribeConfigsResource,
@@ -65,6 +70,18 @@ test("of a change to a group without a name, an operation that cannot be is told
   };
   expect(await ask(0)).toMatchObject({ errorCode: ErrorCodes.INVALID_REQUEST, errorMessage: "Default group resources are not allowed." });
   expect((await ask(2))?.errorCode).toBe(ErrorCodes.INVALID_CONFIG);
+});
+
+test("a name is empty when Java would trim it to nothing: control characters go, a no-break space stays", async () => {
+  const api = new ApiHarness();
+  const ask = async (change: Partial<ConsumerGroupHeartbeatRequest>) => {
+    const full = { groupId: "g", memberId: "m", rebalanceTimeoutMs: 1000, subscribedTopicNames: [], topicPartitions: [] };
+    const request = newConsumerGroupHeartbeatRequest({ ...full, ...change });
+    return (await api.callOverWire<ConsumerGroupHeartbeatResponse>(68, request, 1)).errorMessage;
+  };
+  expect(await ask({ memberId: "\u0000 \t" })).toBe("MemberId can't be empty.");
+  expect(await ask({ rackId: "\u0007" })).toBe("RackId can't be empty.");
+  expect(await ask({ instanceId: "\u00a0" })).toBeNull();
 });
 
 test("authorized operations are told of names that do not exist too, and not of unknown ids", async () => {
