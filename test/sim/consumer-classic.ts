@@ -1,6 +1,7 @@
 /**
  * One member of the classic protocol in a group that consumers of the new protocol join and leave (KIP-848, "online migration"): it lets everything go before it joins
- * again, as Java's range assignor has it, and where the group is classic, its leader gives out the partitions.
+ * again, as with Java's range assignor, or only what is not assigned to it any more (`isCooperative`, KIP-429), and joins once more then. Where the group is classic,
+ * its leader gives out the partitions.
  */
 import { heartbeatApi, newHeartbeatRequest } from "../../src/protocol/messages/heartbeat.ts";
 import {
@@ -31,7 +32,6 @@ const JOIN_AGAIN: ReadonlySet<number> = new Set([
 ]);
 const SESSION_TIMEOUT_MS = 6_000;
 const REBALANCE_TIMEOUT_MS = 3_000;
-const PROTOCOL = "range";
 /** After a broker's start. */
 const LOADING_MS = 5_000;
 const LOOK_EVERY_MS = 3_000;
@@ -117,16 +117,18 @@ export class ClassicMember {
   }
 
   private async join(): Promise<void> {
-    const { model } = this.options;
+    const { model, isCooperative } = this.options;
     if (this.reader.positions.size > 0) await this.reader.commit(this.reading);
-    this.owned = new Set();
-    this.reader.positions.clear();
-    if (this.memberId !== "") model.joinSent(this.trace);
+    if (!isCooperative) this.letGo();
+    if (this.owned.size > 0) model.beatSent(this.trace, this.owned);
+    else if (this.memberId !== "") model.joinSent(this.trace);
+    const { topics } = this.subscription;
+    const metadata = encodeSubscription({ topics, owned: isCooperative ? byName(this.owned) : undefined });
     const request = newJoinGroupRequest({
       groupId: model.groupId,
       memberId: this.memberId,
       protocolType: "consumer",
-      protocols: [newJoinGroupRequestProtocol({ name: PROTOCOL, metadata: encodeSubscription(this.subscription.topics) })],
+      protocols: [newJoinGroupRequestProtocol({ name: isCooperative ? "cooperative" : "range", metadata })],
       sessionTimeoutMs: SESSION_TIMEOUT_MS,
       rebalanceTimeoutMs: REBALANCE_TIMEOUT_MS,
     });
@@ -142,6 +144,11 @@ export class ClassicMember {
     await this.sync(answer);
   }
 
+  private letGo(): void {
+    this.owned = new Set();
+    this.reader.positions.clear();
+  }
+
   private async sync(joined: JoinGroupResponse): Promise<void> {
     const { model, topics, heartbeatMs, place } = this.options;
     const assignments = joined.leader === this.memberId ? await this.assign(joined) : [];
@@ -151,14 +158,17 @@ export class ClassicMember {
     if (answer.errorCode !== 0) return this.refused("SyncGroup", answer.errorCode);
     const owned = topics.partitionsOf(model, decodeAssignment(answer.assignment));
     if (isCurrent) model.beatAnswered(this.trace, sentMs, this.generation, owned);
+    const revoked = [...this.owned].filter((at) => !owned.has(at));
+    for (const at of revoked) this.reader.positions.delete(at);
     this.owned = owned;
-    this.isJoined = true;
+    // What it has let go of is free when it has said so.
+    this.isJoined = revoked.length === 0;
     this.beatDueMs = place.process.scheduler.nowMs + heartbeatMs;
   }
 
-  /** Its task as the leader: each topic's partitions in turn among those who subscribe to it. */
+  /** Its task as the leader: each topic's partitions in turn among those who subscribe to it, without those that others have not let go. */
   private async assign(joined: JoinGroupResponse) {
-    const members = joined.members.map(({ memberId, metadata }) => ({ memberId, topics: decodeSubscription(metadata) }));
+    const members = joined.members.map(({ memberId, metadata }) => ({ memberId, ...decodeSubscription(metadata) }));
     const names = [...new Set(members.flatMap(({ topics }) => topics))].sort();
     const known = await this.options.topics.find(this.link, names);
     this.shared = known;
@@ -166,7 +176,10 @@ export class ClassicMember {
     for (const [name, { partitions }] of known) {
       const subscribers = members.filter(({ topics }) => topics.includes(name));
       for (let partition = 0; partition < partitions; partition++) {
-        const own = assignments.get(subscribers[partition % subscribers.length]?.memberId ?? "");
+        const next = subscribers[partition % subscribers.length]?.memberId ?? "";
+        // Another has it, and must let it go first: it joins again then.
+        if (members.some(({ memberId, owned }) => memberId !== next && owned?.get(name)?.includes(partition) === true)) continue;
+        const own = assignments.get(next);
         own?.set(name, [...(own.get(name) ?? []), partition]);
       }
     }
@@ -196,11 +209,12 @@ export class ClassicMember {
     const { model } = this.options;
     this.isJoined = false;
     if (!JOIN_AGAIN.has(errorCode)) model.find("unexpected-error", `${this.memberId}: ${what} is answered with error ${errorCode}`);
-    if (errorCode !== UNKNOWN_MEMBER_ID) return;
+    if (errorCode !== UNKNOWN_MEMBER_ID && errorCode !== ILLEGAL_GENERATION) return;
     if (this.memberId !== "") model.expelled(this.trace);
+    this.letGo();
+    if (errorCode === ILLEGAL_GENERATION) return;
     this.memberId = "";
     this.generation = -1;
-    this.reader.positions.clear();
   }
 
   async leave(_epoch: -1 | -2): Promise<void> {
@@ -214,4 +228,10 @@ export class ClassicMember {
     // Where the group is classic the log does not have it before the next generation: another coordinator may expel the member once more.
     await this.link.ask("leave-group", leaveGroupApi, 3, request, ({ errorCode }) => [errorCode]);
   }
+}
+
+function byName(partitions: Iterable<PartitionTrace>): ReadonlyMap<string, readonly number[]> {
+  const found = new Map<string, number[]>();
+  for (const { topic, partition } of partitions) found.set(topic, [...(found.get(topic) ?? []), partition]);
+  return found;
 }

@@ -34,6 +34,8 @@ export interface GroupClientsOptions {
   readonly fates: Fates;
   /** Members of the classic protocol are among them. */
   readonly isMixed: boolean;
+  /** They let go only what they have to, all of them. */
+  readonly isCooperative: boolean;
   readonly subscriptions: readonly Omit<Subscription, "assignor">[];
   place(name: string): ClientPlace;
   begin(name: string, work: Promise<void>): void;
@@ -75,11 +77,15 @@ export class GroupClients {
   private async runSlot(slot: Slot): Promise<void> {
     const { place, name } = slot;
     const { random } = place.process;
-    const { model, topics, isMixed, fates } = this.options;
+    const { model, topics, isMixed, isCooperative, fates } = this.options;
     const instanceId = !isMixed && random.chance(STATIC_PERCENT) ? name : undefined;
     let subscription = this.pickSubscription(random);
     while (!this.isStopping) {
-      const options: MemberOptions = { place, model, topics, instanceId, subscription, sessionMs: SESSION_MS, heartbeatMs: HEARTBEAT_MS };
+      const options: MemberOptions = {
+        ...{ place, model, topics, instanceId, subscription, isCooperative },
+        sessionMs: SESSION_MS,
+        heartbeatMs: HEARTBEAT_MS,
+      };
       const member = isMixed && random.chance(CLASSIC_PERCENT) ? new ClassicMember(options) : new ConsumerMember(options);
       slot.member = member;
       await this.live(member, place, fates);

@@ -44,6 +44,8 @@ export interface MemberOptions {
   readonly topics: TopicDirectory;
   readonly instanceId: string | undefined;
   readonly subscription: Subscription;
+  /** Of classic members: they let go only what they have to. */
+  readonly isCooperative: boolean;
   readonly sessionMs: number;
   readonly heartbeatMs: number;
 }

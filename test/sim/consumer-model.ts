@@ -181,7 +181,8 @@ export class ConsumerGroupModel {
   /** By who serves. `assigned`: undefined when it is as before. */
   beatAnswered(member: MemberTrace, sentMs: number, epoch: number, assigned: ReadonlySet<PartitionTrace> | undefined): void {
     const { memberId, instanceId } = member;
-    if (epoch < member.epoch) this.find("nonmonotonic-epoch", `${memberId} is told epoch ${epoch}, and it was told ${member.epoch} before`);
+    if (epoch < member.epoch && this.hasOneProtocol)
+      this.find("nonmonotonic-epoch", `${memberId} is told epoch ${epoch}, and it was told ${member.epoch} before`);
     if (member.epoch === 0 && instanceId !== undefined) this.instances.set(instanceId, { member, joinedMs: this.nowMs });
     const successor = instanceId === undefined ? undefined : this.instances.get(instanceId);
     if (successor !== undefined && successor.member !== member && successor.joinedMs <= sentMs) {

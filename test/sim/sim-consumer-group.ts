@@ -43,6 +43,8 @@ export interface ConsumerGroupsOptions {
   /** Of the group of the consumer protocol, and of the one with both. */
   readonly subscribers: number;
   readonly mixedSubscribers: number;
+  /** Members of the classic protocol let go only what they have to. */
+  readonly isCooperative: boolean;
   /** How much more often than usual something happens to a member. */
   readonly haste: number;
   readonly history: History;
@@ -74,7 +76,8 @@ export class SimConsumerGroups {
       Object.entries(isMixed ? MIXED_FATES : FATES).map(([name, share]) => [name, share * haste]),
     ) as unknown as Fates;
     const model = new ConsumerGroupModel(groupId, history, !isMixed);
-    return new GroupClients({ model, topics, fates, isMixed, place, begin, subscriptions: isMixed ? MIXED_SUBSCRIPTIONS : SUBSCRIPTIONS });
+    const subscriptions = isMixed ? MIXED_SUBSCRIPTIONS : SUBSCRIPTIONS;
+    return new GroupClients({ model, topics, fates, isMixed, isCooperative: this.options.isCooperative, place, begin, subscriptions });
   }
 
   async prepare(driver: ClientPlace): Promise<void> {

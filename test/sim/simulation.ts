@@ -138,6 +138,7 @@ class Simulation {
     this.consumerGroups = new SimConsumerGroups({
       subscribers: this.scenario.subscribers,
       mixedSubscribers: this.scenario.mixedSubscribers,
+      isCooperative: options.seed % 2 === 1,
       haste: this.scenario.haste,
       history,
       lasting: (name) => this.lasting(name, 0),
