@@ -172,6 +172,14 @@ export const CONSUMER_MUTANTS: readonly SimMutant[] = [
       "  const staying = [...group.members()].filter(({ memberId }) => !leaving.has(memberId)).slice(0, Math.max(1, group.size - leaving.size - 1));",
   },
   {
+    name: "classic-owned-not-heard",
+    scenario: "rebalances",
+    harm: "what a classic member says that it has counts as let go",
+    file: "src/group/consumer/classic-members.ts",
+    find: "      owned: toTopicIds(subscription.owned, context.getTopic),",
+    replace: "      owned: toTopicIds(new Map(), context.getTopic),",
+  },
+  {
     name: "sessions-not-started-by-load",
     scenario: "rebalances",
     harm: "who falls silent while coordinators change is a member for ever",
