@@ -18,6 +18,7 @@ import {
   consumerCommitSteps,
   consumerFetchOffsetsSteps,
   consumerOffsetDeleteSteps,
+  consumerTransactionSteps,
   deleteConsumerGroupSteps,
   describeAsClassicSteps,
 } from "./consumer-tools-steps.ts";
@@ -155,6 +156,7 @@ const consumerKinds: readonly Kind[] = [
   { key: 68, weights: { consumers: 1.5 }, author: oddMemberSteps },
   { key: 8, weights: { consumers: 7 }, author: consumerCommitSteps },
   { key: 9, weights: { consumers: 6 }, author: consumerFetchOffsetsSteps },
+  { key: 28, weights: { consumers: 1.5 }, author: consumerTransactionSteps },
   { key: 47, weights: { consumers: 1.5 }, author: consumerOffsetDeleteSteps },
   { key: 42, weights: { consumers: 1.5 }, author: deleteConsumerGroupSteps },
   { key: 15, weights: { consumers: 1.5 }, author: describeAsClassicSteps },
