@@ -19,6 +19,8 @@ const WAL_TESTS = [
   "test/unit/storage/wal/crash-images.test.ts",
 ];
 
+const READ_WATCH_TESTS = ["test/unit/storage/wal/read-watch.test.ts"];
+
 export const MUTANTS: readonly Mutant[] = [
   {
     name: "wal-ack-at-submit",
@@ -99,6 +101,22 @@ export const MUTANTS: readonly Mutant[] = [
     find: "  await device.flush();\n",
     replace: "",
     tests: WAL_TESTS,
+  },
+  {
+    name: "wal-lost-device-waited-out",
+    harm: "a broker whose volume is gone serves on for ever when it writes nothing",
+    file: "src/storage/wal/read-watch.ts",
+    find: "    if (failingMs >= failAfterMs) {",
+    replace: "    if (failingMs >= failAfterMs * Number.MAX_SAFE_INTEGER) {",
+    tests: READ_WATCH_TESTS,
+  },
+  {
+    name: "wal-bad-place-ends-broker",
+    harm: "one bad sector that holds an old record takes the whole broker down",
+    file: "src/storage/wal/read-watch.ts",
+    find: "    this.#failingSinceMs = this.#hasFailedAgain ? clock.monotonicMs() : undefined;",
+    replace: '    if (clock.monotonicMs() >= 0) this.#noteUnreadable(new Error("planted"));',
+    tests: READ_WATCH_TESTS,
   },
   {
     name: "wal-trim-ignored-by-room",

@@ -3,6 +3,7 @@
  * and the last of them for one listener (`listener.name.NAME.`). Read anew whenever one of them changes.
  */
 import type { Config } from "./config.ts";
+import type { Setting } from "./setting.ts";
 import { SETTINGS } from "./settings.ts";
 
 /** Of a listener, or of all together. */
@@ -72,13 +73,19 @@ export function canonicalAddress(text: string): string | undefined {
   return new URL(`http://[${mapped}]/`).hostname.slice(1, -1);
 }
 
+/** As a setting of its own, with the limits of the one behind it; undefined for anything else than `listener.name.NAME.` and one of the limits. */
+export function findListenerLimit(name: string): Setting | undefined {
+  const setting = isListenerLimit(name) ? getListenerSetting(name) : undefined;
+  return setting === undefined ? undefined : { ...setting, name };
+}
+
 /** `listener.name.NAME.` and one of the limits. */
 export function isListenerLimit(name: string): boolean {
   return LISTENER_LIMITS.some((limit) => name.startsWith("listener.name.") && name.split(".").slice(3).join(".") === limit);
 }
 
 /** The setting behind `listener.name.NAME.KEY`, by KEY; undefined where there is none. */
-export function getListenerSetting(name: string) {
+export function getListenerSetting(name: string): Setting | undefined {
   const base = /^listener\.name\.[^.]*\.(.*)$/.exec(name)?.[1];
   return base === undefined ? undefined : SETTINGS.get(base);
 }

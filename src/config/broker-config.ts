@@ -1,5 +1,6 @@
 /** What a broker starts with: all settings with defaults, and the typed view of those that the rooms act on. Immutable; `live-config.ts` lies above it. */
 import { assert } from "../base/assert.ts";
+import { parseAddressOverrides } from "./accept-limits.ts";
 import type { Config, ListenerConfig, ObjectStoreConfig, WalConfig } from "./config.ts";
 import { parseHttpListener, parseListeners } from "./listeners.ts";
 import type { SetValue } from "./load-config.ts";
@@ -86,7 +87,16 @@ export class BrokerConfig implements Config {
         this.sourceOf("ring.capacity.bytes"),
       );
     }
+    this.checkAddressLimits();
     Object.freeze(this);
+  }
+
+  private checkAddressLimits(): void {
+    const [limit, overrides] = ["max.connections.per.ip", "max.connections.per.ip.overrides"] as const;
+    const parsed = parseAddressOverrides(this.get(overrides));
+    if ("error" in parsed) throw badValue(overrides, this.get(overrides), "a list of ADDRESS:COUNT", this.sourceOf(overrides));
+    if (this.getNumber(limit) > 0 || parsed.overrides.size > 0) return;
+    throw badValue(limit, this.get(limit), `at least 1 where ${overrides} is not set`, this.sourceOf(limit));
   }
 
   private resolveNodeId(): number {

@@ -3,7 +3,7 @@
  * and has no meaning here. Reads nothing itself: all input is given, so that tests and the simulator can give theirs.
  */
 import { Trouble } from "../base/trouble.ts";
-import { getListenerSetting, isListenerLimit } from "./accept-limits.ts";
+import { findListenerLimit } from "./accept-limits.ts";
 import { BrokerConfig } from "./broker-config.ts";
 import type { Config } from "./config.ts";
 import { readEnvironment } from "./environment.ts";
@@ -44,7 +44,7 @@ export function loadConfig(input: ConfigInput): LoadedConfig {
   const values = new Map<string, SetValue>();
   const warnings = new Map<string, ConfigWarning>();
   const set = (key: string, raw: string, source: string): void => {
-    const setting = SETTINGS.get(key) ?? (isListenerLimit(key) ? getListenerSetting(key) : undefined);
+    const setting = SETTINGS.get(key) ?? findListenerLimit(key);
     if (setting === undefined) {
       noteUnusedKey(key, source, warnings);
       return;

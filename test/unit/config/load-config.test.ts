@@ -1,6 +1,7 @@
 /** Sources and their order, Kafka's container environment, and every mistake's one line, as tables. */
 import { describe, expect, test } from "bun:test";
 import { Trouble } from "../../../src/base/trouble.ts";
+import { readAcceptLimits } from "../../../src/config/accept-limits.ts";
 import { type ConfigInput, loadConfig } from "../../../src/config/load-config.ts";
 
 const GIBIBYTE = 1024 ** 3;
@@ -132,6 +133,28 @@ describe("sources", () => {
       "listener.name.external.ssl.keystore.location",
     ]);
   });
+});
+
+test("bounds of connections, of all and of one listener", () => {
+  const { config, warnings } = load(
+    overrides(
+      "max.connections=100",
+      "listener.name.external.max.connections=30",
+      "listener.name.external.max.connection.creation.rate=5",
+      "max.connections.per.ip=0",
+      "max.connections.per.ip.overrides=10.0.0.1:7",
+    ),
+  );
+  expect(warnings).toEqual([]);
+  const limits = readAcceptLimits(config);
+  expect(limits).toMatchObject({ maxConnections: 100, maxPerAddress: 0, addressOverrides: new Map([["10.0.0.1", 7]]), rateWindowS: 10 });
+  expect(limits.getListener("EXTERNAL")).toEqual({ maxConnections: 30, creationRate: 5 });
+  expect(limits.getListener("PLAINTEXT")).toEqual({ maxConnections: 100, creationRate: 2 ** 31 - 1 });
+  expect(troubleOf(overrides("listener.name.external.max.connections=many")).message).toContain(
+    "listener.name.external.max.connections=many",
+  );
+  expect(troubleOf(overrides("max.connections.per.ip.overrides=10.0.0.1")).remedy).toContain("ADDRESS:COUNT");
+  expect(troubleOf(overrides("max.connections.per.ip=0")).remedy).toContain("at least 1");
 });
 
 describe("mistakes end in one line that names key, value and remedy", () => {
