@@ -24,6 +24,7 @@ import type { ApiServices } from "./services.ts";
 /** From here on the client makes the member id. */
 const FIRST_WITH_CLIENT_MEMBER_ID = 1;
 const STATIC_LEAVE_EPOCH = -2;
+const LONGEST_STRING_BYTES = 32_767;
 
 export class ConsumerGroupHeartbeatHandler implements SerialHandler<ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse> {
   readonly kind = "serial";
@@ -69,17 +70,14 @@ export class ConsumerGroupHeartbeatHandler implements SerialHandler<ConsumerGrou
     });
   }
 
-  #findInvalid(request: ConsumerGroupHeartbeatRequest, apiVersion: number): { errorCode: number; errorMessage: string } | undefined {
+  #findInvalid(request: ConsumerGroupHeartbeatRequest, apiVersion: number): ErrorFields | undefined {
     const { memberEpoch, serverAssignor } = request;
     const needsMemberId = apiVersion >= FIRST_WITH_CLIENT_MEMBER_ID || memberEpoch > 0 || memberEpoch === -1;
     const errorMessage = findInvalid(request, needsMemberId);
     if (errorMessage !== undefined) return { errorCode: ErrorCodes.INVALID_REQUEST, errorMessage };
     if (serverAssignor === null || this.#assignors.includes(serverAssignor)) return undefined;
-    const known = this.#assignors.join(", ");
-    return {
-      errorCode: ErrorCodes.UNSUPPORTED_ASSIGNOR,
-      errorMessage: `ServerAssignor ${serverAssignor} is not supported. Supported assignors: ${known}.`,
-    };
+    const message = `ServerAssignor ${serverAssignor} is not supported. Supported assignors: ${this.#assignors.join(", ")}.`;
+    return withMessage(ErrorCodes.UNSUPPORTED_ASSIGNOR, message);
   }
 }
 
@@ -109,7 +107,18 @@ function isBlank(text: string): boolean {
 }
 
 function refuse({ error, message }: Refusal): ConsumerGroupHeartbeatResponse {
-  return newConsumerGroupHeartbeatResponse({ errorCode: groupErrorCode(error), errorMessage: message === "" ? null : message });
+  return newConsumerGroupHeartbeatResponse(withMessage(groupErrorCode(error), message));
+}
+
+interface ErrorFields {
+  readonly errorCode: number;
+  readonly errorMessage: string | null;
+}
+
+/** A message in which a name of the request makes too long a string is what Kafka fails on, too. */
+function withMessage(errorCode: number, message: string): ErrorFields {
+  if (Buffer.byteLength(message) > LONGEST_STRING_BYTES) return { errorCode: ErrorCodes.UNKNOWN_SERVER_ERROR, errorMessage: null };
+  return { errorCode, errorMessage: message === "" ? null : message };
 }
 
 function toOwned({ topicPartitions }: ConsumerGroupHeartbeatRequest): Assignment | undefined {

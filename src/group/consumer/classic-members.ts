@@ -104,8 +104,8 @@ export function describeSync(member: ConsumerMember, { protocolType, protocolNam
 export function hasToJoinAgain(group: ConsumerGroup, member: ConsumerMember, context: PlanContext): boolean {
   const { epoch, state } = member.progress;
   if (epoch < group.targetEpoch || state === "unrevoked-partitions") return true;
-  // Nobody but classic members may be left: one of them has to make the target.
-  if (group.epoch > group.targetEpoch && isTargetDue(group, context)) return true;
+  // Where nobody but classic members is left, one of them has to make the target.
+  if (group.classicCount === group.size && group.epoch > group.targetEpoch && isTargetDue(group, context)) return true;
   return state === "unreleased-partitions" && isAllFree(group, member);
 }
 

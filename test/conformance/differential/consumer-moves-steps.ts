@@ -36,6 +36,8 @@ interface ClassicModel {
   /** Ids that servers make for dynamic members of a group that is not classic decide what range gives them: only static ones join such a group. */
   readonly instance: string | null;
   topics: readonly string[];
+  /** Names of its protocols. */
+  names: readonly string[];
   isIn: boolean;
 }
 
@@ -67,7 +69,7 @@ class Moves {
     const known = classics.get(this.group);
     if (known === undefined || (!known.isIn && choice.chance(0.3))) {
       const instance = this.consumers.length > 0 || choice.chance(0.4) ? `classic-${choice.int(2)}` : null;
-      classics.set(this.group, { reference: model.reference("classic"), instance, topics: this.topics(), isIn: false });
+      classics.set(this.group, { reference: model.reference("classic"), instance, topics: this.topics(), names: ["range"], isIn: false });
     }
     this.classic = classics.get(this.group) as ClassicModel;
   }
@@ -95,7 +97,8 @@ class Moves {
     if (choice.chance(0.3)) classic.topics = this.topics();
     const { topics } = classic;
     const subscriptionVersion = choice.pick([0, 1, 2, 3]);
-    const names = isSound ? ["range"] : choice.mostly(["range"], [["cooperative-sticky", "range"], ["roundrobin"]], 0.8);
+    if (!isSound) classic.names = choice.mostly(["range"], [["cooperative-sticky", "range"], ["roundrobin"]], 0.8);
+    const { names } = classic;
     const protocolType = isSound ? "consumer" : choice.mostly("consumer", ["connect"], 0.97);
     const isMalformed = !isSound && choice.chance(0.03);
     const ownsNothing = choice.chance(0.15);
@@ -147,7 +150,7 @@ class Moves {
     const version = this.version(14);
     const isOdd = !isSound && choice.chance(0.1);
     const shift = isOdd ? choice.pick([-1, 1, 0]) : 0;
-    const protocolName = isOdd ? choice.pick(["other", null]) : "range";
+    const protocolName = isOdd ? choice.pick(["other", null]) : (classic.names[0] ?? null);
     const all = classic.topics.flatMap((name) => {
       const partitions = model.topicOf(name)?.partitions ?? 0;
       return partitions === 0 ? [] : [{ name, partitions: Array.from({ length: partitions }, (_, index) => index) }];

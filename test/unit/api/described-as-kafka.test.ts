@@ -84,6 +84,19 @@ test("a name is empty when Java would trim it to nothing: control characters go,
   expect(await ask({ instanceId: "\u00a0" })).toBeNull();
 });
 
+test("a refusal that would quote too long a name is an error without a message, and the connection goes on", async () => {
+  const request = newConsumerGroupHeartbeatRequest({
+    groupId: "g",
+    memberId: "m",
+    rebalanceTimeoutMs: 1000,
+    subscribedTopicNames: [],
+    topicPartitions: [],
+    serverAssignor: "x".repeat(32_767),
+  });
+  const answer = await new ApiHarness().callOverWire<ConsumerGroupHeartbeatResponse>(68, request, 1);
+  expect(answer).toMatchObject({ errorCode: ErrorCodes.UNKNOWN_SERVER_ERROR, errorMessage: null });
+});
+
 test("authorized operations are told of names that do not exist too, and not of unknown ids", async () => {
   const api = new ApiHarness();
   const ask = async (topic: ReturnType<typeof newMetadataRequestTopic>) => {

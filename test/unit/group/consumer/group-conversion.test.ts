@@ -136,6 +136,25 @@ test("a member of a consumer group may come by the classic protocol, and shares 
   harness.expectLogSaysTheSame();
 });
 
+test("a classic member joins again for a target that is there; to make one is left to members of the new protocol, as in Kafka 4.4", async () => {
+  const harness = new ConsumerHarness();
+  harness.addTopic("t", 3);
+  const consumers = ["a", "b"].map((memberId) => new ConsumerClient(harness, memberId, { topics: ["t"] }));
+  for (const consumer of consumers) await consumer.beat();
+  await harness.served.join(harness.group, joinRequest());
+  const classic = new ClassicClient(harness, "uuid1", -1);
+  await classic.join();
+  for (let round = 0; round < 4; round++) {
+    for (const consumer of consumers) await consumer.beat();
+    await classic.beat();
+  }
+  await consumers[1]?.leave();
+  expect(harness.group.state).toBe("Assigning");
+  expect(await classic.beat()).toBeUndefined();
+  await consumers[0]?.beat();
+  expect(await classic.beat()).toBe("rebalance-in-progress");
+});
+
 test("in the classic group that is left, a member's other protocols are known too", async () => {
   const harness = new ConsumerHarness();
   const topicId = harness.addTopic("t", 2);
