@@ -158,9 +158,8 @@ export const CONSUMER_MUTANTS: readonly SimMutant[] = [
     scenario: "rebalances",
     harm: "what a classic member has is free when its group becomes a consumer group",
     file: CONVERSION,
-    find: '    const progress = { epoch, previousEpoch: epoch, state: "stable" as const, assigned, pendingRevocation: NO_PARTITIONS };',
-    replace:
-      '    const progress = { epoch, previousEpoch: epoch, state: "stable" as const, assigned: assigned.size < 0 ? assigned : NO_PARTITIONS, pendingRevocation: NO_PARTITIONS };',
+    find: "    const owned = new Map(Array.from(assigned, ([topicId, of]) => [topicId, ownedSince(of)]));",
+    replace: "    const owned = new Map(Array.from(assigned, ([topicId]) => [topicId, ownedSince([])]));",
   },
   {
     name: "downgrade-drops-member",

@@ -8,14 +8,7 @@ import { metadataOf } from "../classic/group-roster.ts";
 import { CONSUMER_PROTOCOL_TYPE } from "../classic/subscription.ts";
 import { NO_BYTES } from "../group-types.ts";
 import type { ConsumerGroup } from "./consumer-group.ts";
-import {
-  type ConsumerMember,
-  type GroupChange,
-  type MemberSubscription,
-  NO_PARTITIONS,
-  type OwnedPartitions,
-  type Refusal,
-} from "./consumer-group-types.ts";
+import type { Assignment, ConsumerMember, GroupChange, MemberSubscription, Refusal } from "./consumer-group-types.ts";
 import { refuse, sortedUnique } from "./consumer-heartbeat.ts";
 import { readAssignment, readSubscription, toTopicIds, writeAssignment } from "./embedded-protocol.ts";
 import { type HashedTopic, hashTopics } from "./topic-hash.ts";
@@ -50,7 +43,7 @@ export function planUpgrade(group: ClassicGroup, context: UpgradeContext): reado
   if (group.roster.size > context.maxSize) return cannot("the group size exceeds the consumer group maximum size");
   const subscriptions: GroupChange[] = [];
   const targets: GroupChange[] = [];
-  const progresses: GroupChange[] = [];
+  const claims: Claim[] = [];
   const names = new Set<string>();
   const epoch = group.generation;
   for (const member of group.roster.all()) {
@@ -79,13 +72,9 @@ export function planUpgrade(group: ClassicGroup, context: UpgradeContext): reado
       serverAssignor: undefined,
       classic: { sessionTimeoutMs: member.sessionTimeoutMs, protocols: member.protocols },
     };
-    const assigned: OwnedPartitions = new Map(
-      Array.from(partitions, ([topicId, of]) => [topicId, new Map(of.map((partition) => [partition, epoch]))]),
-    );
     subscriptions.push({ kind: "member", memberId, value });
     targets.push({ kind: "target", memberId, value: partitions });
-    const progress = { epoch, previousEpoch: epoch, state: "stable" as const, assigned, pendingRevocation: NO_PARTITIONS };
-    progresses.push({ kind: "progress", memberId, value: progress });
+    claims.push({ memberId, assigned: partitions, claimed: toTopicIds(subscription.owned, context.getTopic) });
   }
   const topics = [...names].map((name) => context.getTopic(name)).filter((topic) => topic !== undefined);
   return [
@@ -94,8 +83,35 @@ export function planUpgrade(group: ClassicGroup, context: UpgradeContext): reado
     ...targets,
     // No target was made: the first heartbeat may make one.
     { kind: "target-epoch", value: { epoch, timestampMs: 0 } },
-    ...progresses,
+    ...planProgresses(claims, epoch),
   ];
+}
+
+/** What a member of a classic group was given, and what it had when it joined: it may not have let go of the rest yet. */
+interface Claim {
+  readonly memberId: string;
+  readonly assigned: Assignment;
+  readonly claimed: Assignment;
+}
+
+/** Cooperative members join once more when they have let go (KIP-429): until then what they had is theirs, unless another was given it. */
+function planProgresses(claims: readonly Claim[], epoch: number): GroupChange[] {
+  const nameOf = (topicId: string, partition: number): string => `${topicId}-${partition}`;
+  const taken = new Set(
+    claims.flatMap(({ assigned }) => [...assigned].flatMap(([topicId, of]) => of.map((each) => nameOf(topicId, each)))),
+  );
+  const ownedSince = (of: readonly number[]): ReadonlyMap<number, number> => new Map(of.map((partition) => [partition, epoch]));
+  return claims.map(({ memberId, assigned, claimed }) => {
+    const pending = new Map<string, ReadonlyMap<number, number>>();
+    for (const [topicId, of] of claimed) {
+      const left = of.filter((partition) => !taken.has(nameOf(topicId, partition)));
+      for (const partition of left) taken.add(nameOf(topicId, partition));
+      if (left.length > 0) pending.set(topicId, ownedSince(left));
+    }
+    const owned = new Map(Array.from(assigned, ([topicId, of]) => [topicId, ownedSince(of)]));
+    const state = pending.size > 0 ? ("unrevoked-partitions" as const) : ("stable" as const);
+    return { kind: "progress", memberId, value: { epoch, previousEpoch: epoch, state, assigned: owned, pendingRevocation: pending } };
+  });
 }
 
 // --- downgrade ---

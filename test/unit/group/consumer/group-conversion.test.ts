@@ -9,15 +9,28 @@ import { groupMetadataRecord } from "../../../../src/protocol/messages/records/g
 import { joinRequest, Reply, subscription } from "../classic/group-harness.ts";
 import { ConsumerClient, ConsumerHarness } from "./consumer-harness.ts";
 
-/** A stable classic group "g" with one member that has all of the topic. */
-async function classicGroup(harness: ConsumerHarness, topicId: string, partitions: readonly number[]): Promise<string> {
+/** ConsumerProtocolSubscription version 1: with what the member has. */
+function cooperative(topicId: string, owned: readonly number[]): Uint8Array {
+  const bytes = Buffer.concat([subscription("t"), writeAssignment(new Map([[topicId, owned]]), 0, () => "t").subarray(2, -4)]);
+  bytes.writeInt16BE(1);
+  return bytes;
+}
+
+/** A stable classic group "g" with one member that has these partitions; `owned`: what it says that it had when it joined. */
+async function classicGroup(
+  harness: ConsumerHarness,
+  topicId: string,
+  partitions: readonly number[],
+  owned?: readonly number[],
+): Promise<string> {
+  const metadata = owned === undefined ? subscription("t") : cooperative(topicId, owned);
   const group = new ClassicGroup("g", harness.host);
   harness.groups.set("g", group);
   const asked = new Reply<{ memberId: string; generation: number }>();
   group.join(joinRequest({ protocols: [{ name: "range", metadata: subscription("t") }] }), asked.take);
   const { memberId } = asked.now;
   const joined = new Reply<{ generation: number }>();
-  group.join(joinRequest({ memberId, protocols: [{ name: "range", metadata: subscription("t") }] }), joined.take);
+  group.join(joinRequest({ memberId, protocols: [{ name: "range", metadata }] }), joined.take);
   await harness.host.clock.advance(harness.host.initialRebalanceDelayMs);
   const assignment = writeAssignment(new Map([[topicId, partitions]]), 0, () => "t");
   const { generation } = joined.now;
@@ -99,6 +112,24 @@ test("what a classic member has is its own while its group turns classic and bac
   expect(await next.beat()).toMatchObject({ assignment: new Map() });
   expect(harness.group.state).toBe("Reconciling");
   harness.expectLogSaysTheSame();
+});
+
+test("what a cooperative member was told to give up is its own until it has joined once more, also when the group is converted meanwhile", async () => {
+  const harness = new ConsumerHarness();
+  const topicId = harness.addTopic("t", 4);
+  const memberId = await classicGroup(harness, topicId, [0, 1], [0, 1, 2, 3]);
+  const consumer = new ConsumerClient(harness, "new", { topics: ["t"] });
+  expect(await consumer.beat()).toMatchObject({ assignment: new Map() });
+  expect(harness.group.getMember(memberId)?.progress.state).toBe("unrevoked-partitions");
+  harness.expectLogSaysTheSame();
+  const classic = new ClassicClient(harness, memberId, 1);
+  expect(await classic.beat()).toBe("rebalance-in-progress");
+  for (let round = 0; round < 4; round++) {
+    await consumer.beat();
+    await classic.beat();
+  }
+  expect(countPartitions(consumer.owned)).toBe(2);
+  expect(classic.partitions).toHaveLength(2);
 });
 
 test("a group that turns classic and has to rebalance is written without a leader, for the next coordinator to see", async () => {
