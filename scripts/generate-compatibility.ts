@@ -25,8 +25,8 @@ const evidence = `## What the tests run against
 
 | Thing | How it is tested |
 |---|---|
-| Java client and perf tools 4.3.1, kcat (librdkafka 2.0), confluent-kafka 2.13, KafkaJS 2.2, franz-go 1.22, Sarama 1.61 | against the executable: every codec that the client has, records made from real text, SHA-256 and offsets compared (\`test/conformance/\`) |
-| Consumer groups: Java client 4.3.1 (range and cooperative), KafkaJS, franz-go, Sarama, confluent-kafka (range and cooperative), kafka-python 2.3 | joins, leaves, killed members, a broker killed with -9, rolling and static restarts: no record skipped, none processed again below a commit (\`test/conformance/groups-clients.test.ts\`) |
+| Java client and perf tools 4.3.1, kcat (librdkafka 2.0), confluent-kafka 2.16, KafkaJS 2.2, franz-go 1.22, Sarama 1.61 | against the executable: every codec that the client has, records made from real text, SHA-256 and offsets compared (\`test/conformance/\`) |
+| Consumer groups: Java client 4.4.0, librdkafka 2.16 (confluent-kafka) and franz-go 1.22 by both protocols; KafkaJS, Sarama and kafka-python 3.0 by the classic one | joins, leaves, killed members, a broker killed with -9, rolling and static restarts, upgrade and downgrade: no record skipped, none processed again below a commit (\`test/conformance/groups-clients.test.ts\`, \`groups-matrix.test.ts\`); 200 members and 1,000 groups, row by row: [clients.md](clients.md) |
 | kafka-features | describes, upgrades, downgrades; answers beside recorded ones of Apache Kafka 4.4 (\`test/conformance/features.test.ts\`) |
 | kafka-consumer-groups and the formatters of \`__consumer_offsets\` | list, describe, reset, delete, read (\`test/conformance/groups-tools.test.ts\`) |
 | Apache Kafka 4.4.0 | the raw-connection tests of \`test/conformance/\` also pass against it (\`CONFORMANCE_PORT\`), but for those that are about Weir alone |

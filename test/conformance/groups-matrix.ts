@@ -39,10 +39,11 @@ const [javaConsumer, librdkafkaConsumer, franzConsumer] = consumerKinds as [Memb
 const others = ["sarama", "kafka-python", "kafkajs"].map(kindNamed);
 
 function scenariosOf(kind: MemberKind, isShort: boolean): readonly Row[] {
+  const cooperative = kind.name.endsWith("cooperative");
   const row = (scenario: string, run: () => Promise<ScenarioResult>): Row => {
     return {
       client: kind.client,
-      protocol: kind.name.endsWith("cooperative") ? "classic, cooperative" : kind.protocol,
+      protocol: cooperative ? "classic, cooperative" : kind.protocol,
       scenario,
       kinds: [kind],
       run,
@@ -53,12 +54,9 @@ function scenariosOf(kind: MemberKind, isShort: boolean): readonly Row[] {
     ...(kind.supportsStatic ? [row("static", () => restartStatic(kind, isShort ? 2 : 3))] : []),
     row("kill9", () => killBrokers(kind, isShort ? 1 : 5)),
     row("churn", () => churn(kind)),
-    ...(kind.supportsMany
-      ? [
-          row("members-200", () => (isShort ? manyMembers(kind, 20, 2) : manyMembers(kind))),
-          row("groups-1000", () => (isShort ? manyGroups(kind, 50, 2) : manyGroups(kind))),
-        ]
-      : []),
+    ...(others.includes(kind) ? [] : [row("members-200", () => (isShort ? manyMembers(kind, 20, 2) : manyMembers(kind)))]),
+    // Who is alone in its group has no use for an assignor.
+    ...(others.includes(kind) || cooperative ? [] : [row("groups-1000", () => (isShort ? manyGroups(kind, 50, 2) : manyGroups(kind)))]),
   ];
 }
 

@@ -29,8 +29,6 @@ export interface MemberKind {
   /** Prints when a commit is acknowledged. */
   readonly tellsCommits: boolean;
   readonly supportsStatic: boolean;
-  /** One process can be many members. */
-  readonly supportsMany: boolean;
   prepare(): Promise<void>;
   /** `members`: how many the process will be. */
   command(args: readonly string[], members: number): readonly string[];
@@ -82,7 +80,7 @@ function pythonMissing(module: string): string | undefined {
 const cooperative = "assignor=org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
 const pythonScript = join(programs, "python", "group_member.py");
 
-const always = { protocol: "classic", prepare: noPreparation, tellsCommits: true, supportsStatic: true, supportsMany: true } as const;
+const always = { protocol: "classic", prepare: noPreparation, tellsCommits: true, supportsStatic: true } as const;
 
 const java = {
   ...always,
@@ -120,7 +118,6 @@ export const memberKinds: readonly MemberKind[] = [
     client: "kafkajs",
     missing: undefined,
     supportsStatic: false,
-    supportsMany: false,
     command: (args) => [process.execPath, join(programs, "kafkajs.ts"), ...args],
   },
   { ...franz, name: "franz-go" },
