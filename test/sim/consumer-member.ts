@@ -193,6 +193,8 @@ export class ConsumerMember {
       case UNKNOWN_MEMBER_ID:
       case GROUP_ID_NOT_FOUND:
         model.expelled(this.trace);
+        // Fenced by its epoch alone it is a member still, and may have been given nothing anew.
+        if (errorCode === UNKNOWN_MEMBER_ID) this.remains = this.reading;
         this.beginAnew();
         return;
       case UNRELEASED_INSTANCE_ID:
@@ -209,7 +211,6 @@ export class ConsumerMember {
   }
 
   private beginAnew(): void {
-    this.remains = this.reading;
     this.isJoined = false;
     this.epoch = 0;
     this.owned = new Set();

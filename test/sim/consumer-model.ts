@@ -86,6 +86,8 @@ export class MemberTrace {
   assigned: ReadonlySet<PartitionTrace> = new Set();
   /** It was told that it is no member any more, or has asked to leave or to join anew. */
   isOut = true;
+  /** When another was given what it had: it is no member any more, and does not know it yet. */
+  lostMs: number | undefined;
   /** When it was told that it has left for good. */
   leftMs: number | undefined;
   /** When it was told that it has left, for good or for a while. */
@@ -165,6 +167,7 @@ export class ConsumerGroupModel {
     member.isOut = false;
     member.leftMs = undefined;
     member.goneMs = undefined;
+    member.lostMs = undefined;
     member.revokedMs = undefined;
     member.assigned = new Set();
     member.confirmedMs = this.nowMs;
@@ -191,6 +194,12 @@ export class ConsumerGroupModel {
     }
     if (member.goneMs !== undefined && member.goneMs <= sentMs)
       this.find("zombie-member", `${memberId}'s heartbeat is answered after it has left`);
+    if (member.lostMs !== undefined) {
+      // An answer that was held up says what was so before.
+      if (member.lostMs <= sentMs)
+        this.find("zombie-member", `${memberId}'s heartbeat is answered, and what it had was given to another before`);
+      return;
+    }
     member.epoch = Math.max(member.epoch, epoch);
     const beganMs = member.unconfirmedMs ?? sentMs;
     member.confirmedMs = Math.max(member.confirmedMs, sentMs);
@@ -236,6 +245,7 @@ export class ConsumerGroupModel {
       if (other.member === member || other.releasedMs !== undefined) continue;
       if (other.member.mayBeOut(nowMs)) {
         this.leaveSent(other.member);
+        other.member.lostMs = nowMs;
         continue;
       }
       const ago = `${(nowMs - other.member.confirmedMs).toFixed(0)} ms after its last answered heartbeat was sent`;

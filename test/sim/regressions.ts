@@ -79,4 +79,10 @@ export const SIMULATOR_BUGS: readonly SimulatorBug[] = [
     bug: "A consumer group that turned classic and at once back gave away what a classic member still had; and a coordinator that took over in between did not know that the group had to rebalance",
     fix: "The classic group keeps what each member has, and names no leader until somebody has given out the partitions (`src/group/consumer/group-conversion.ts`)",
   },
+  {
+    seed: 900_013,
+    scenario: "consumers",
+    bug: "What a cooperative member of a classic group was told to give up, and had not yet, was free when the group became a consumer group: its last commit was taken after another had it",
+    fix: "Until it has joined once more it is to be revoked from that member (`src/group/consumer/group-conversion.ts`)",
+  },
 ];

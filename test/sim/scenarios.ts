@@ -319,7 +319,7 @@ export const SCENARIOS: readonly Scenario[] = [
     mixedSubscribers: 2,
     partitions: 3,
     churnsTopics: false,
-    pauseMs: 43,
+    pauseMs: 40,
     soakShare: 3,
     pickSizes: pickGroupSizes,
   },
