@@ -110,9 +110,10 @@ export function encodeStoredGroup(groupId: string, value: Uint8Array): GroupReco
   return { key: groupKey(groupId), value };
 }
 
-/** Of the record of a classic group; undefined for another record. */
+/** Of the record of a classic group; undefined for another record. Asked of every record that is written, so it looks at the type's bytes alone. */
 export function readGroupKey(key: Uint8Array): string | undefined {
-  return recordTypeOf(key) === groupMetadataRecord.type ? decodeRecordKey(groupMetadataRecord, key).group : undefined;
+  const isGroup = key[0] === 0 && key[1] === groupMetadataRecord.type;
+  return isGroup ? decodeRecordKey(groupMetadataRecord, key).group : undefined;
 }
 
 function groupKey(group: string): Uint8Array {
