@@ -60,12 +60,4 @@ export const REWRITE_MUTANTS: readonly SimMutant[] = [
     find: " || onTheirWay.has(transactionalId)",
     replace: ' || onTheirWay.has(transactionalId) || fields.state === "Ongoing"',
   },
-  {
-    name: "rewrite-from-a-snapshot",
-    scenario: "groups",
-    harm: "what a rewrite writes is as it was when it began",
-    file: REWRITE,
-    find: "    const source = this.#state.records();",
-    replace: "    const source = [...{ [Symbol.iterator]: () => this.#state.records() }][Symbol.iterator]() as Iterator<Item, void>;",
-  },
 ];

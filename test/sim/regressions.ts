@@ -85,4 +85,10 @@ export const SIMULATOR_BUGS: readonly SimulatorBug[] = [
     bug: "What a cooperative member of a classic group was told to give up, and had not yet, was free when the group became a consumer group: its last commit was taken after another had it",
     fix: "Until it has joined once more it is to be revoked from that member (`src/group/consumer/group-conversion.ts`)",
   },
+  {
+    seed: 7_010_009,
+    scenario: "crowded",
+    bug: "A broker that was replaced under the same term, and did not know it yet, read that a partition begins above its own end, and ended with a failed assertion",
+    fix: "It gives the partition up: another has written there and cut it off (`src/partition/partition-registry.ts`)",
+  },
 ];
