@@ -12,11 +12,14 @@ testIf(missing === undefined, missing ?? "")(
     const peers = await Peers.start();
     try {
       const { served } = await readServedVersions(peers);
-      const options = { first: 100_000, requestsPerSeed: 60, parallel: 4, shrinks: false, seconds: 60, statePath: undefined };
+      // Of these ten seeds three have members of the consumer protocol.
+      const options = { first: 100_012, requestsPerSeed: 60, parallel: 4, shrinks: false, seconds: 60, statePath: undefined };
       const run = new DifferentialRun(peers, served, { ...options, seeds: Number(process.env.DIFFERENTIAL_SEEDS ?? 10) });
       await run.run();
       console.log(run.report().at(-1));
       expect(Object.keys(run.state.found)).toEqual([]);
+      const consumerApis = ["ConsumerGroupHeartbeat", "ConsumerGroupDescribe", "ListConfigResources"];
+      expect(Object.keys(run.state.apiCounts)).toEqual(expect.arrayContaining(consumerApis));
     } finally {
       await peers.stop();
     }

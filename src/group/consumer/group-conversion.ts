@@ -51,7 +51,7 @@ export function planUpgrade(group: ClassicGroup, context: UpgradeContext): reado
     const metadata = group.protocolName === undefined ? NO_BYTES : metadataOf(member, group.protocolName);
     const subscription = readSubscription(metadata.length > 0 ? metadata : (member.protocols[0]?.metadata ?? NO_BYTES));
     const assignment = readAssignment(member.assignment);
-    if (subscription === undefined || assignment === undefined) return cannot("the embedded consumer protocol is malformed");
+    if (assignment === undefined) return cannot("the embedded consumer protocol is malformed");
     if (assignment.hasUserData) {
       return refuse(
         "group-not-found",
@@ -59,6 +59,7 @@ export function planUpgrade(group: ClassicGroup, context: UpgradeContext): reado
           "Please refer to the documentation or switch to a default assignor before re-attempting the upgrade.",
       );
     }
+    if (subscription === undefined) return cannot("the embedded consumer protocol is malformed");
     for (const topic of subscription.topics) names.add(topic);
     const partitions = toTopicIds(assignment.partitions, context.getTopic);
     const value: MemberSubscription = {

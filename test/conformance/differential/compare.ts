@@ -253,8 +253,10 @@ export function compareRuns(
   kafka: readonly Played[],
   prefix: string,
   allowances: Allowances,
+  topicIds: readonly (readonly [weir: string, kafka: string])[],
 ): ComparedRuns {
   const identities = new Identities();
+  for (const [ours, theirs] of topicIds) identities.pair("topic", ours, theirs);
   const uniform = new UniformHistory();
   const found: { readonly at: number; readonly difference: Difference }[] = [];
   allowances.hasEndedSequence = false;

@@ -29,13 +29,21 @@ export interface SeedResult {
 export async function playBoth(ports: Ports, sequence: Sequence, served: ServedVersions, allowances: Allowances): Promise<SeedResult> {
   const startedMs = Date.now();
   const describesTransactions = served.has(65);
-  const [weir, kafka] = await Promise.all(
-    [ports.weirPort, ports.kafkaPort].map((port) =>
-      new SequenceRun(port, new Bindings(startedMs), describesTransactions).play(sequence.steps),
-    ),
-  );
-  if (weir === undefined || kafka === undefined) throw new Error("a server was not played to");
-  return { sequence, weir, kafka, ...compareRuns(sequence.steps, weir, kafka, sequence.prefix, allowances) };
+  const [ours, theirs] = [new Bindings(startedMs), new Bindings(startedMs)];
+  const [weir, kafka] = await Promise.all([
+    new SequenceRun(ports.weirPort, ours, describesTransactions).play(sequence.steps),
+    new SequenceRun(ports.kafkaPort, theirs, describesTransactions).play(sequence.steps),
+  ]);
+  return { sequence, weir, kafka, ...compareRuns(sequence.steps, weir, kafka, sequence.prefix, allowances, pairsOf(ours, theirs)) };
+}
+
+/** Ids of the same topic, of which answers that list several topics may be the first to tell. */
+function pairsOf(ours: Bindings, theirs: Bindings): [string, string][] {
+  const ids = theirs.topicIds();
+  return [...ours.topicIds()].flatMap(([name, id]): [string, string][] => {
+    const other = ids.get(name);
+    return other === undefined ? [] : [[id, other]];
+  });
 }
 
 export function runSeed(

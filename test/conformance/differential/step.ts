@@ -44,6 +44,13 @@ export class Bindings {
     return this.string(`topic:${name}`, absentTopicId);
   }
 
+  /** Ids by name, each the last that the topic had. */
+  topicIds(): ReadonlyMap<string, string> {
+    const ids = new Map<string, string>();
+    for (const [reference, value] of this.#values) if (reference.startsWith("topic:")) ids.set(reference.slice(6), String(value));
+    return ids;
+  }
+
   /** "" when this server never named it. */
   topicName(id: string): string {
     for (const [reference, value] of this.#values) if (value === id && reference.startsWith("topic:")) return reference.slice(6);

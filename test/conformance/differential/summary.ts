@@ -63,6 +63,11 @@ ${allowances.map(({ id, reason }) => `| ${number.format(counts.allowances[id] ??
 |---|---|---:|---:|
 ${apis.map(([name, versions]) => `| ${name} | ${describeVersions(versions)} | ${number.format(total(versions))} | ${number.format(Math.min(...Object.values(versions)))} |`).join("\n")}
 
+Groups of the consumer protocol have their targets made by the heartbeat that needs one on both servers (\`group.consumer.assignment.interval.ms=0\`,
+\`group.consumer.assignor.offload.enable=false\`), and what Kafka does in the background is waited for: a coordinator's look at new topics, settings and
+patterns. Under \`range\` every assignment is compared as it is, under \`uniform\` by what it has to be. Left out is a member without topics that joins others
+which have some: Kafka 4.4 goes on taking all for subscribed to the same, and gives it partitions that nobody then has.
+
 ApiVersions is also sent in versions that nobody serves. Not compared: what only Kafka serves, and time: what depends on when a request comes is left
 out of the sequences.
 `;

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { ClassicGroup } from "../../../../src/group/classic/classic-group.ts";
 import { readAssignment, readSubscription, writeAssignment } from "../../../../src/group/consumer/embedded-protocol.ts";
+import { planUpgrade } from "../../../../src/group/consumer/group-conversion.ts";
 import { countPartitions } from "../../../../src/group/consumer/topic-partitions.ts";
 import type { JoinRequest } from "../../../../src/group/group-types.ts";
 import { decodeRecordValue, recordTypeOf } from "../../../../src/protocol/coordinator-record.ts";
@@ -184,6 +185,21 @@ test("a classic member joins again for a target that is there; to make one is le
   expect(await classic.beat()).toBeUndefined();
   await consumers[0]?.beat();
   expect(await classic.beat()).toBe("rebalance-in-progress");
+});
+
+test("of a member with an assignment of its own making and a subscription that nobody reads, the assignor is told first, as in Kafka", () => {
+  const assignment = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 7]);
+  const member = { memberId: "m", protocols: [{ name: "range", metadata: Buffer.from("nonsense") }], assignment };
+  const group = {
+    groupId: "g",
+    usesConsumerProtocol: true,
+    protocolName: "range",
+    generation: 1,
+    roster: { size: 1, all: () => [member] },
+  };
+  const policy = { canUpgrade: true, canDowngrade: true };
+  const planned = planUpgrade(group as unknown as ClassicGroup, { policy, maxSize: 9, getTopic: () => undefined });
+  expect(planned).toMatchObject({ message: expect.stringContaining("an unsupported custom assignor is in use") });
 });
 
 test("in the classic group that is left, a member's other protocols are known too", async () => {
