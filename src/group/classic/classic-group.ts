@@ -81,8 +81,7 @@ export class ClassicGroup implements GroupView {
     group.#state = stored.members.length === 0 ? "Empty" : "Stable";
     for (const each of stored.members) {
       const told = stored.protocolName === undefined ? [] : [{ name: stored.protocolName, metadata: each.subscription }];
-      const protocols = each.protocols ?? told;
-      group.roster.add(group.#newMember({ ...each, protocols }, each.assignment));
+      group.roster.add(group.#newMember({ ...each, protocols: each.protocols ?? told }, each.assignment));
     }
     if (stored.leaderId !== undefined && group.roster.has(stored.leaderId)) group.roster.leaderId = stored.leaderId;
     group.#subscribedTopics = readGroupTopics(group);
