@@ -6,7 +6,7 @@
  *
  * Not done: authorisation.
  */
-import { ASSIGNORS } from "../group/consumer/assignors.ts";
+import { readConsumerAssignors } from "../config/group-checks.ts";
 import { type Assignment, isRefusal, type Refusal } from "../group/consumer/consumer-group-types.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
@@ -36,8 +36,7 @@ export class ConsumerGroupHeartbeatHandler implements SerialHandler<ConsumerGrou
 
   constructor(services: ApiServices) {
     this.#services = services;
-    const configured = services.config.get("group.consumer.assignors").split(",");
-    this.#assignors = configured.map((name) => name.trim()).filter((name) => ASSIGNORS.has(name));
+    this.#assignors = readConsumerAssignors(services.config.get("group.consumer.assignors"));
   }
 
   async handle(request: ConsumerGroupHeartbeatRequest, context: RequestContext): Promise<ConsumerGroupHeartbeatResponse> {

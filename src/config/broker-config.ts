@@ -2,6 +2,7 @@
 import { assert } from "../base/assert.ts";
 import { parseAddressOverrides } from "./accept-limits.ts";
 import type { Config, ListenerConfig, ObjectStoreConfig, WalConfig } from "./config.ts";
+import { findGroupMistake } from "./group-checks.ts";
 import { parseHttpListener, parseListeners } from "./listeners.ts";
 import type { SetValue } from "./load-config.ts";
 import { parseObjectStore, parseWal } from "./places.ts";
@@ -88,6 +89,8 @@ export class BrokerConfig implements Config {
       );
     }
     this.checkAddressLimits();
+    const mistake = findGroupMistake((name) => this.get(name));
+    if (mistake !== undefined) throw badValue(mistake.key, this.get(mistake.key), mistake.expected, this.sourceOf(mistake.key));
     Object.freeze(this);
   }
 

@@ -14,6 +14,11 @@ interface Meaning {
 
 const used = (note: string): Meaning => ({ meaning: "used", note });
 const usedWithDefault = (value: string, note: string): Meaning => ({ meaning: "used", note, default: value });
+/** Of what groups may set for themselves. */
+const bounds = (type: string, rests: readonly string[]): Readonly<Record<string, Meaning>> =>
+  Object.fromEntries(
+    rests.flatMap((rest) => ["min", "max"].map((end) => [`group.${type}.${end}.${rest}`, used("Bounds what a group may set for itself.")])),
+  );
 const reported: Meaning = { meaning: "reported", note: "Answered as the default of a topic's configuration; acts on nothing yet." };
 const kraft: Meaning = { meaning: "kraft", note: "Part of Kafka's KRaft quorum. Weir has none: its metadata lives in the object store." };
 
@@ -71,6 +76,29 @@ export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
   "group.max.size": used("Most members of a classic group."),
   "group.max.session.timeout.ms": used("Longest session that a member of a classic group may ask for."),
   "group.min.session.timeout.ms": used("Shortest session that a member of a classic group may ask for."),
+  "group.coordinator.rebalance.protocols": used("Protocols that groups may use; without `consumer` its requests are refused."),
+  "group.consumer.assignors": used("Assignors that members may ask for (uniform, range); the first serves those who ask for none."),
+  "group.consumer.assignment.interval.ms": used("Least time between two target assignments of a consumer group."),
+  "group.consumer.heartbeat.interval.ms": used("Told to the members of consumer groups."),
+  "group.consumer.session.timeout.ms": used("A member of a consumer group that is silent for longer is fenced."),
+  "group.consumer.max.size": used("Most members of a consumer group."),
+  "group.consumer.migration.policy": used(
+    "Whether groups go from the classic protocol to the consumer protocol and back while they have members.",
+  ),
+  "group.consumer.regex.refresh.interval.ms": used("How often patterns are matched anew, besides when topics come and go."),
+  ...bounds("consumer", ["assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms"]),
+  ...bounds("share", [
+    "assignment.interval.ms",
+    "heartbeat.interval.ms",
+    "session.timeout.ms",
+    "record.lock.duration.ms",
+    "delivery.count.limit",
+    "partition.max.record.locks",
+  ]),
+  ...bounds("streams", ["assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms"]),
+  "group.streams.max.standby.replicas": used("Bounds what a group may set for itself."),
+  "group.streams.assignors": used("Task assignors that a group may set for itself."),
+  "producer.id.expiration.check.interval.ms": used("How often partitions look for producers that have been silent for too long."),
   "offset.metadata.max.bytes": used("Longest metadata of a committed offset."),
   "offsets.commit.timeout.ms": used(
     "How long a commit, an assignment or an offset fetch waits for the WAL before its client is told to ask again.",

@@ -15,7 +15,6 @@
  *
  * Neighbours: `group-roster.ts` (members), `coordinator-shard.ts` (its host), `subscription.ts`.
  */
-
 import { assert } from "../../base/assert.ts";
 import { copyBytes } from "../../base/copy-bytes.ts";
 import type { Timer } from "../../coordinator/timer-queue.ts";

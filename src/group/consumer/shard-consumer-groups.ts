@@ -5,6 +5,7 @@
  * Neighbours: `coordinator-shard.ts` (the map of groups and the log), `consumer-heartbeat.ts` (the plans), `consumer-group.ts` (the state).
  */
 import type { Config } from "../../config/config.ts";
+import { readConsumerAssignors } from "../../config/group-checks.ts";
 import { getEffectiveGroupSetting } from "../../config/setting-errors.ts";
 import type { TimerQueue } from "../../coordinator/timer-queue.ts";
 import type { ImageView } from "../../metadata/cluster-metadata.ts";
@@ -394,7 +395,7 @@ export class ConsumerGroups {
 
   /** The first of `group.consumer.assignors`. */
   get defaultAssignor(): string {
-    return this.#options.config.get("group.consumer.assignors").split(",")[0]?.trim() ?? "uniform";
+    return readConsumerAssignors(this.#options.config.get("group.consumer.assignors"))[0] ?? "uniform";
   }
 }
 

@@ -1,8 +1,12 @@
 /** Sources and their order, Kafka's container environment, and every mistake's one line, as tables. */
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { Glob } from "bun";
 import { Trouble } from "../../../src/base/trouble.ts";
 import { readAcceptLimits } from "../../../src/config/accept-limits.ts";
 import { type ConfigInput, loadConfig } from "../../../src/config/load-config.ts";
+import { SETTINGS } from "../../../src/config/settings.ts";
+import { repositoryRoot } from "../../support/tools.ts";
 
 const GIBIBYTE = 1024 ** 3;
 
@@ -290,4 +294,49 @@ describe("values", () => {
     expect(config.isSet("advertised.listeners")).toBe(false);
     expect(config.isSet("log.retention.ms")).toBe(false);
   });
+});
+
+describe("settings of groups that are wrong together", () => {
+  test.each([
+    [
+      "group.consumer.session.timeout.ms=100",
+      "group.consumer.session.timeout.ms must be at least group.consumer.min.session.timeout.ms (45000)",
+    ],
+    [
+      "group.consumer.min.session.timeout.ms=70000",
+      "group.consumer.max.session.timeout.ms must be at least group.consumer.min.session.timeout.ms (70000)",
+    ],
+    [
+      "group.share.heartbeat.interval.ms=15001",
+      "group.share.heartbeat.interval.ms must be at most group.share.max.heartbeat.interval.ms (15000)",
+    ],
+    ["group.consumer.assignors=uniform,foo", "group.consumer.assignors must be a list of uniform, range, each at most once"],
+    ["group.consumer.assignors=range,org.apache.kafka.coordinator.group.assignor.RangeAssignor", "each at most once"],
+    ["group.consumer.assignors=", "group.consumer.assignors must be a list of uniform, range"],
+  ])("%s", (setting, remedy) => {
+    const { code, remedy: said } = troubleOf(overrides(setting));
+    expect(code).toBe("config-bad-value");
+    expect(said).toContain(remedy);
+  });
+
+  test("a heartbeat interval that no session survives", () => {
+    const settings = ["group.consumer.min.session.timeout.ms=5000", "group.consumer.session.timeout.ms=5000"];
+    expect(troubleOf(overrides(...settings)).remedy).toContain("less than group.consumer.session.timeout.ms (5000)");
+  });
+
+  test("what is right is not warned of", () => {
+    const given = ["group.consumer.session.timeout.ms=50000", "group.consumer.assignors=range", "group.consumer.max.size=10"];
+    expect(warnedKeys(overrides(...given))).toEqual([]);
+  });
+});
+
+test("every setting that the source reads by name has a meaning", async () => {
+  const read = new Set<string>();
+  for await (const path of new Glob("src/**/*.ts").scan({ cwd: repositoryRoot })) {
+    const text = await Bun.file(join(repositoryRoot, path)).text();
+    for (const [, name = ""] of text.matchAll(/\.(?:get|getNumber|getBoolean|getList|find)\("([a-z0-9.]+\.[a-z0-9.]+)"\)/g)) read.add(name);
+  }
+  const meaningless = [...read].filter((name) => SETTINGS.get(name)?.meaning === "none");
+  expect(read.size).toBeGreaterThan(50);
+  expect(meaningless).toEqual([]);
 });
