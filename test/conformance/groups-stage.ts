@@ -162,7 +162,8 @@ export class GroupStage implements AsyncDisposable {
     this.#rebalancesBefore = await this.readRebalances();
     await this.weir.kill();
     const settings = groupSettings(this.#sessionMs);
-    this.weir = await WeirProcess.start({ folder: this.#folder.path, kafkaPort, httpPort, settings });
+    // Hundreds of clients that look for it leave it little of a small machine.
+    this.weir = await WeirProcess.start({ folder: this.#folder.path, kafkaPort, httpPort, settings, readyTimeoutMs: DEADLINE_MS });
   }
 
   /** No more records; waits until all are processed, lets everybody leave, and judges. */

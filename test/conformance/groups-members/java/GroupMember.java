@@ -27,8 +27,8 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  */
 public final class GroupMember implements Runnable {
     private static final AtomicBoolean stopping = new AtomicBoolean();
-    /** A hundred consumers that wake up all the time leave no processor to anybody. */
-    private static final int CROWD = 100;
+    /** So many consumers that wake up all the time leave no processor to anybody. */
+    private static final int CROWD = 50;
 
     private final KafkaConsumer<byte[], byte[]> consumer;
     private final int number;
@@ -92,7 +92,7 @@ public final class GroupMember implements Runnable {
         properties.put("enable.auto.commit", "false");
         properties.put("auto.offset.reset", "earliest");
         properties.put("max.poll.records", "50");
-        properties.put("default.api.timeout.ms", "15000");
+        properties.put("default.api.timeout.ms", count >= CROWD ? "60000" : "15000");
         properties.put("enable.metrics.push", "false");
         properties.put("key.deserializer", ByteArrayDeserializer.class.getName());
         properties.put("value.deserializer", ByteArrayDeserializer.class.getName());
@@ -105,6 +105,8 @@ public final class GroupMember implements Runnable {
             while (!stopping.get()) consumeOnce();
         } catch (InterruptedException ignored) {
             Thread.currentThread().interrupt();
+        } catch (KafkaException unexpected) {
+            System.err.println("member " + number + " ends: " + unexpected);
         } finally {
             consumer.close();
             stopped.countDown();
