@@ -72,6 +72,7 @@ export class ConsumerMember {
   private resolveDueMs = 0;
   /** Of a former epoch: what may still be on its way when the member has a new one. */
   private remains: Reading | undefined;
+  private remainsMs = 0;
 
   constructor(options: MemberOptions) {
     const { place, instanceId, sessionMs } = options;
@@ -195,6 +196,7 @@ export class ConsumerMember {
         model.expelled(this.trace);
         // Fenced by its epoch alone it is a member still, and may have been given nothing anew.
         if (errorCode === UNKNOWN_MEMBER_ID) this.remains = this.reading;
+        this.remainsMs = place.process.scheduler.nowMs;
         this.beginAnew();
         return;
       case UNRELEASED_INSTANCE_ID:
@@ -247,7 +249,8 @@ export class ConsumerMember {
     const { remains } = this;
     if (remains === undefined || !this.isJoined || this.epoch <= remains.committer.epoch) return;
     this.remains = undefined;
-    await this.reader.commit(remains);
+    // A refusal is not durable: for a coordinator that took over since then it may have been a member all along.
+    if (this.options.place.history.disturbedMs < this.remainsMs) await this.reader.commit(remains);
   }
 
   // --- leaving ---
