@@ -158,6 +158,7 @@ export class ClassicMember {
     if (answer.errorCode !== 0) return this.refused("SyncGroup", answer.errorCode);
     const owned = topics.partitionsOf(model, decodeAssignment(answer.assignment));
     if (isCurrent) model.beatAnswered(this.trace, sentMs, this.generation, owned);
+    else this.trace.isVague = true;
     const revoked = [...this.owned].filter((at) => !owned.has(at));
     for (const at of revoked) this.reader.positions.delete(at);
     this.owned = owned;

@@ -164,6 +164,7 @@ export class ConsumerMember {
     this.reported = owned;
     const assigned = answer.assignment === null ? undefined : model.partitionsOf(answer.assignment.topicPartitions);
     if (isCurrent) model.beatAnswered(trace, sentMs, answer.memberEpoch, assigned);
+    else trace.isVague = true;
     this.isJoined = true;
     this.epoch = answer.memberEpoch;
     if (assigned !== undefined && !isSameSet(assigned, this.assigned)) this.assigned = isSameSet(assigned, owned) ? owned : assigned;

@@ -92,6 +92,8 @@ export class MemberTrace {
   leftMs: number | undefined;
   /** When it was told that it has left, for good or for a while. */
   goneMs: number | undefined;
+  /** A broker that was replaced by the time has told it what it has: nobody knows when it was given that. */
+  isVague = false;
   readonly held = new Map<PartitionTrace, Tenure>();
 
   constructor(memberId: string, instanceId: string | undefined, sessionMs: number, rebalanceMs: number) {
@@ -167,6 +169,7 @@ export class ConsumerGroupModel {
     member.isOut = false;
     member.leftMs = undefined;
     member.goneMs = undefined;
+    member.isVague = false;
     member.lostMs = undefined;
     member.revokedMs = undefined;
     member.assigned = new Set();
@@ -297,6 +300,8 @@ export class ConsumerGroupModel {
 
   /** `epoch`: under which it was sent. */
   commitAcknowledged(member: MemberTrace, at: PartitionTrace, offset: number, epoch: number, sentMs: number): void {
+    at.acknowledged = Math.max(at.acknowledged, offset);
+    if (member.isVague) return;
     const own = at.tenures.findLast((tenure) => tenure.member === member);
     if (own !== undefined && epoch < own.epoch)
       this.find(
@@ -317,7 +322,6 @@ export class ConsumerGroupModel {
           `${offset} of ${at.name} is taken from ${member.memberId}, and ${owner} was told ${other.startedAt} before`,
         );
     }
-    at.acknowledged = Math.max(at.acknowledged, offset);
   }
 
   /** `due`: what was acknowledged when it was asked. `member` undefined: nobody's. */
