@@ -139,6 +139,8 @@ export class ClassicMember {
       return;
     }
     if (answer.errorCode !== 0) return this.refused("JoinGroup", answer.errorCode);
+    // It was expelled meanwhile, maybe with its whole group: a consumer group takes who comes under an old id for a new member, as Kafka's does.
+    if (this.trace.lostMs !== undefined || answer.generationId < this.trace.epoch) model.joinSent(this.trace);
     this.generation = answer.generationId;
     this.shared = undefined;
     await this.sync(answer);
