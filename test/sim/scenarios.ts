@@ -191,7 +191,7 @@ const mixed: Scenario = {
 
 export const SCENARIOS: readonly Scenario[] = [
   mixed,
-  { ...mixed, name: "crashes", soakShare: 4, actions: { ...NONE, crashAtEffect: 8, kill: 1, drain: 1, crashInStart: 1 }, everyMs: 9_000 },
+  { ...mixed, name: "crashes", soakShare: 5, actions: { ...NONE, crashAtEffect: 8, kill: 1, drain: 1, crashInStart: 1 }, everyMs: 9_000 },
   { ...mixed, name: "zombies", soakShare: 4, actions: { ...NONE, takeOver: 6, pause: 2, crashAtEffect: 2 }, everyMs: 14_000 },
   {
     ...mixed,
