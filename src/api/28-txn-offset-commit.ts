@@ -1,10 +1,10 @@
 /**
  * TxnOffsetCommit (key 28), versions 0-6.
  *
- * Behaviour: offsets that count when the producer's transaction commits; answered when durable. Member and generation are checked from v3 (KIP-447); up to v4 the
- * group's partition must be part of the transaction (AddOffsetsToTxn), from v5 the request adds it (KIP-890); topic ids from v6.
+ * Behaviour: offsets that count when the producer's transaction commits; answered when durable. Member and generation, or member epoch (KIP-848), are checked from v3
+ * (KIP-447); up to v4 the group's partition must be part of the transaction (AddOffsetsToTxn), from v5 the request adds it (KIP-890); topic ids from v6.
  *
- * Not done: authorisation; groups of the consumer protocol (KIP-848).
+ * Not done: authorisation.
  */
 import type { OffsetToCommit } from "../group/group-types.ts";
 import type { TransactionalCommitResult } from "../group/offsets/transactional-commits.ts";

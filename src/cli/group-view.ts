@@ -1,6 +1,8 @@
 /** A consumer group as `weir group describe` shows it, whichever protocol its members speak: read by ConsumerGroupDescribe (KIP-848), or else by DescribeGroups. */
 import { expectNone, kafkaTrouble } from "../client/client-troubles.ts";
 import type { KafkaClient } from "../client/kafka-client.ts";
+import { readAssignment } from "../group/consumer/embedded-protocol.ts";
+import { DecodeError } from "../protocol/codec-error.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
 import {
   type Assignment,
@@ -8,7 +10,6 @@ import {
   newConsumerGroupDescribeRequest,
 } from "../protocol/messages/consumer-group-describe.ts";
 import { type DescribedGroup, describeGroupsApi, newDescribeGroupsRequest } from "../protocol/messages/describe-groups.ts";
-import { Reader } from "../protocol/reader.ts";
 
 export interface AssignedPartition {
   readonly topic: string;
@@ -91,7 +92,7 @@ function viewClassic({ groupId, groupState, protocolType, protocolData, members 
       host: member.clientHost,
       epoch: null,
       protocol: "classic",
-      assigned: protocolType === "consumer" ? parseAssignment(member.memberAssignment) : [],
+      assigned: protocolType === "consumer" ? parseAssignment(member.memberId, member.memberAssignment) : [],
       target: null,
     })),
   };
@@ -101,19 +102,11 @@ function flatten({ topicPartitions }: Assignment): readonly AssignedPartition[] 
   return topicPartitions.flatMap(({ topicName, partitions }) => partitions.map((partition) => ({ topic: topicName, partition })));
 }
 
-/** ConsumerProtocolAssignment: version int16, topics (string, partitions int32), user data. Empty while the group rebalances. */
-export function parseAssignment(bytes: Uint8Array): readonly AssignedPartition[] {
-  if (bytes.length < 6) return [];
-  const reader = new Reader(bytes);
-  reader.readInt16();
-  const assigned: AssignedPartition[] = [];
-  const topics = reader.readArrayLength("topics");
-  for (let index = 0; index < topics; index++) {
-    const topic = reader.readString("topic");
-    const partitions = reader.readArrayLength("partitions");
-    for (let each = 0; each < partitions; each++) assigned.push({ topic, partition: reader.readInt32() });
-  }
-  return assigned;
+/** None while the group rebalances. Throws DecodeError. */
+function parseAssignment(memberId: string, bytes: Uint8Array): readonly AssignedPartition[] {
+  const assignment = readAssignment(bytes);
+  if (assignment === undefined) throw new DecodeError(`the assignment of member ${memberId} is malformed`);
+  return [...assignment.partitions].flatMap(([topic, partitions]) => partitions.map((partition) => ({ topic, partition })));
 }
 
 /** "orders:0-3,7 clicks:1". */

@@ -71,7 +71,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
   readonly pending = new PendingOffsets();
   readonly #transactional: TransactionalCommits;
   readonly #groups = new Map<string, AnyGroup>();
-  /** Classic groups whose record names no leader. */
+  /** Classic groups whose record names no leader; while the shard is loading. */
   readonly #leaderless = new Set<string>();
   readonly #stored = new StoredGroups();
   readonly #consumerGroups: ConsumerGroups;
@@ -164,6 +164,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
         else if (this.#leaderless.has(group.groupId)) group.rebalance("nobody has given out its partitions since it became classic");
       }
     }
+    this.#leaderless.clear();
     this.#rewrite.onLoaded();
     const tookMs = Math.round(clock.monotonicMs() - startedMs);
     if (endOffset > 0) {
@@ -226,6 +227,7 @@ export class CoordinatorShard implements GroupHost, LogShard {
     if (stored !== undefined) this.#groups.set(groupId, ClassicGroup.restore(groupId, stored, this));
     else if (this.#groups.get(groupId)?.kind === "classic") this.#groups.delete(groupId);
   }
+
   #getOrCreate(groupId: string): AnyGroup {
     let group = this.#groups.get(groupId);
     if (group === undefined) {

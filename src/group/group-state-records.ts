@@ -9,7 +9,6 @@
  * for a newer one.
  */
 import type { StateRecords } from "../coordinator/log-rewrite.ts";
-import type { CheckedBatch } from "../partition/batch-validation.ts";
 import type { AnyGroup } from "./any-group.ts";
 import type { StoredGroups } from "./classic/stored-groups.ts";
 import type { ConsumerGroup } from "./consumer/consumer-group.ts";
@@ -35,16 +34,12 @@ const GROUP_OVERHEAD_BYTES = 48;
 const RECORD_OVERHEAD_BYTES = 10;
 
 export class GroupStateRecords implements StateRecords<GroupRecord> {
+  readonly build: StateRecords<GroupRecord>["build"];
   readonly #state: GroupState;
-  readonly #build: (records: readonly GroupRecord[]) => readonly CheckedBatch[] | undefined;
 
-  constructor(state: GroupState, build: (records: readonly GroupRecord[]) => readonly CheckedBatch[] | undefined) {
+  constructor(state: GroupState, build: StateRecords<GroupRecord>["build"]) {
+    this.build = build;
     this.#state = state;
-    this.#build = build;
-  }
-
-  build(records: readonly GroupRecord[]): readonly CheckedBatch[] | undefined {
-    return this.#build(records);
   }
 
   *records(): Generator<GroupRecord, void> {

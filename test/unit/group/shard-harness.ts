@@ -5,7 +5,7 @@ import { encodeChange } from "../../../src/group/consumer/consumer-group-records
 import { PatternMatches } from "../../../src/group/consumer/pattern-matches.ts";
 import { TopicWatch } from "../../../src/group/consumer/topic-watch.ts";
 import { CoordinatorShard } from "../../../src/group/coordinator-shard.ts";
-import { declareGroupMetrics } from "../../../src/group/group-metrics.ts";
+import { declareGroupMetrics, type GroupCounts } from "../../../src/group/group-metrics.ts";
 import { CrashingLog, LOG_TOPIC_ID, loadFully, NOTHING, type Remains, show } from "../coordinator/crashing-log.ts";
 import { fakeConfig } from "../support/fake-config.ts";
 import { FakeMetadata } from "../support/fake-metadata.ts";
@@ -15,7 +15,8 @@ import { NO_METRICS } from "../support/recording-telemetry.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 import { tableCrc32c } from "../support/table-crc32c.ts";
 
-const NO_COUNTS = {
+/** For metrics that nobody reads. */
+export const NO_COUNTS: GroupCounts = {
   countGroups: () => 0,
   countMembers: () => 0,
   countOffsets: () => 0,

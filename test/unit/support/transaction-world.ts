@@ -1,5 +1,6 @@
 /** A broker over fakes with the coordinators of transactional id "x" and group "g", a crash of it, and a transaction with records' partition and offsets. */
 import { expect } from "bun:test";
+import type { Committer } from "../../../src/group/offsets/consumer-offset-checks.ts";
 import type { EndRequest, InitRequest, ProducerIdentity } from "../../../src/transaction/transaction-types.ts";
 import { ApiHarness } from "./api-harness.ts";
 import { settle } from "./manual-clock.ts";
@@ -68,11 +69,17 @@ export async function join(h: ApiHarness, who: ProducerIdentity, offset = 42n): 
     mode: "add",
   });
   expect(code).toBe(0);
+  await addOffset(h, who, offset);
+}
+
+const NO_MEMBER: Committer = { memberId: "", groupInstanceId: undefined, generation: -1 };
+
+/** An offset of group "g" alone goes into the producer's transaction. */
+export async function addOffset(h: ApiHarness, who: ProducerIdentity, offset: bigint, committer = NO_MEMBER): Promise<void> {
+  const topicId = topicIdOf(h);
   const committed = await h.services.groups.commitTransactional({
     groupId: "g",
-    memberId: "",
-    groupInstanceId: undefined,
-    generation: -1,
+    ...committer,
     transactionalId: "x",
     ...who,
     addsPartition: true,

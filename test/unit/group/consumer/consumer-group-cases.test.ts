@@ -1,5 +1,6 @@
 /** R8, B1, B2, M18 for groups of the consumer protocol: what systems like ours met with classic ones, over the wire, with members under their epochs. */
 import { describe, expect, test } from "bun:test";
+import type { Committer } from "../../../../src/group/offsets/consumer-offset-checks.ts";
 import { ErrorCodes } from "../../../../src/protocol/error-codes.ts";
 import {
   type ConsumerGroupDescribeResponse,
@@ -30,7 +31,7 @@ import {
 } from "../../../../src/protocol/messages/offset-fetch.ts";
 import type { ProducerIdentity } from "../../../../src/transaction/transaction-types.ts";
 import type { ApiHarness } from "../../support/api-harness.ts";
-import { crash, describeState, end, init, rounds, start, topicIdOf } from "../../support/transaction-world.ts";
+import { addOffset, crash, describeState, end, init, rounds, start, topicIdOf } from "../../support/transaction-world.ts";
 
 const KEYS = { commit: 8, fetch: 9, offsetDelete: 47, heartbeat: 68, describe: 69 };
 const UNKNOWN: readonly number[] = [ErrorCodes.GROUP_ID_NOT_FOUND, ErrorCodes.UNKNOWN_MEMBER_ID, ErrorCodes.FENCED_MEMBER_EPOCH];
@@ -44,6 +45,10 @@ class Member {
 
   constructor(memberId: string | null) {
     this.memberId = memberId;
+  }
+
+  get committer(): Committer {
+    return { memberId: this.memberId ?? "", groupInstanceId: undefined, generation: this.epoch };
   }
 
   async beat(h: ApiHarness, change: Partial<ConsumerGroupHeartbeatRequest> = {}): Promise<number> {
@@ -79,24 +84,6 @@ class Member {
   }
 }
 
-/** The transaction of a member that consumes partition 0: its offset goes in under the member's epoch. */
-async function addOffset(h: ApiHarness, who: ProducerIdentity, member: Member, offset: bigint): Promise<void> {
-  const topicId = topicIdOf(h);
-  const committed = await h.services.groups.commitTransactional({
-    groupId: "g",
-    memberId: member.memberId ?? "",
-    groupInstanceId: undefined,
-    generation: member.epoch,
-    transactionalId: "x",
-    ...who,
-    addsPartition: true,
-    isVerified: true,
-    isNewClient: true,
-    offsets: [{ topic: "t", topicId, partition: 0, offset, leaderEpoch: -1, metadata: "" }],
-  });
-  expect(committed).toEqual([undefined]);
-}
-
 /** Member "owner" has partition 0, member "next" waits for it. */
 async function makeGroup(): Promise<{ h: ApiHarness; owner: Member; next: Member }> {
   const h = start();
@@ -116,12 +103,12 @@ async function makeGroup(): Promise<{ h: ApiHarness; owner: Member; next: Member
 /** Offset 42 is committed in a transaction, 43 lies in the next one, which is still open. */
 async function beginTwo(h: ApiHarness, owner: Member): Promise<ProducerIdentity> {
   const first = await init(h);
-  await addOffset(h, first, owner, 42n);
+  await addOffset(h, first, 42n, owner.committer);
   const who = await end(h, first, true);
   if (typeof who === "string") throw new Error(who);
   await rounds(6);
   expect(await owner.fetch(h, true)).toEqual([0, 42]);
-  await addOffset(h, who, owner, 43n);
+  await addOffset(h, who, 43n, owner.committer);
   return who;
 }
 
@@ -236,7 +223,7 @@ describe("B2: what is not known is not 0", () => {
   test("a transaction that is not decided", async () => {
     const { h, owner } = await makeGroup();
     const who = await init(h);
-    await addOffset(h, who, owner, 9n);
+    await addOffset(h, who, 9n, owner.committer);
     expect(await owner.fetch(h, true)).toEqual([ErrorCodes.UNSTABLE_OFFSET_COMMIT, -1]);
     expect(await owner.fetch(h, false)).toEqual([0, -1]);
     await end(h, who, false);

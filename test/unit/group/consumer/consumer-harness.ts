@@ -22,15 +22,7 @@ import { fakeConfig } from "../../support/fake-config.ts";
 import { FakeMetadata } from "../../support/fake-metadata.ts";
 import { NO_METRICS, RecordingLogger } from "../../support/recording-telemetry.ts";
 import { FakeHost } from "../classic/group-harness.ts";
-
-const NO_COUNTS = {
-  countGroups: () => 0,
-  countMembers: () => 0,
-  countOffsets: () => 0,
-  countPending: () => 0,
-  countLoading: () => 0,
-  readLags: () => [],
-};
+import { NO_COUNTS } from "../shard-harness.ts";
 
 export const REBALANCE_MS = 30_000;
 

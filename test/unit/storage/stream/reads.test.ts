@@ -204,12 +204,12 @@ test("limits: end offset, max bytes, at least one batch", async () => {
   expect(await read(20, 99, 1 << 20, true)).toBe(0);
 });
 
-test("a slice of the tail outlives the ring: it loads from device, and from objects once the device is reused", async () => {
-  const world = await openWorld({ deviceBlocks: 64, ringBlocks: 16, storage: { uploadSizeBytes: 20_000, maxRetainedBatches: 3 } });
+/** An empty stream; `appendSome` appends batches of one record and 3,000 bytes to it and to the model, and waits for room where there is none. */
+function openAppended(world: World) {
   world.metadata.add(STREAM_A);
   const stream = openStream(world, STREAM_A);
   const model: ModelBatch[] = [];
-  const appendSome = async (count: number) => {
+  const appendSome = async (count: number): Promise<void> => {
     for (let i = 0; i < count; i += 1) {
       const batch = makeBatch(stream.nextOffset, 1, 1, 3_000);
       while (!tryAppendBatch(world, stream, batch)) await world.clock.advance(50).then(() => settleTurns(world.clock, 5));
@@ -217,6 +217,12 @@ test("a slice of the tail outlives the ring: it loads from device, and from obje
       await settleTurns(world.clock, 4);
     }
   };
+  return { stream, model, appendSome };
+}
+
+test("a slice of the tail outlives the ring: it loads from device, and from objects once the device is reused", async () => {
+  const world = await openWorld({ deviceBlocks: 64, ringBlocks: 16, storage: { uploadSizeBytes: 20_000, maxRetainedBatches: 3 } });
+  const { stream, model, appendSome } = openAppended(world);
   await appendSome(4);
   const early = stream.tryRead(0, NO_LIMIT);
   const late = stream.tryRead(1, NO_LIMIT);
@@ -233,17 +239,7 @@ test("a slice of the tail outlives the ring: it loads from device, and from obje
 
 test("N2: a batch that is damaged on the device is read from objects when it is there, and from nowhere when it is not", async () => {
   const world = await openWorld({ deviceBlocks: 256, ringBlocks: 16, storage: { uploadSizeBytes: 1 << 20, uploadIntervalMs: 1_000_000 } });
-  world.metadata.add(STREAM_A);
-  const stream = openStream(world, STREAM_A);
-  const model: ModelBatch[] = [];
-  const appendSome = async (count: number) => {
-    for (let i = 0; i < count; i += 1) {
-      const batch = makeBatch(stream.nextOffset, 1, 1, 3_000);
-      while (!tryAppendBatch(world, stream, batch)) await world.clock.advance(50).then(() => settleTurns(world.clock, 5));
-      model.push(batch);
-      await settleTurns(world.clock, 4);
-    }
-  };
+  const { stream, model, appendSome } = openAppended(world);
   const damage = async (): Promise<void> => {
     for (let at = 0; at < world.device.capacityBytes; at += WAL_BLOCK_BYTES) {
       const block = await world.device.read(at, WAL_BLOCK_BYTES);
