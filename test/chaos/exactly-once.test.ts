@@ -14,7 +14,7 @@ describe("exactly once under kill -9", () => {
         seconds: 0,
         graceSeconds: 90,
         goals: { inputs: 1000, brokerKills: 2, commits: 10, aborts: 4, abortable: 2, timeouts: 1, fenced: 1 },
-        killEverySeconds: 6,
+        killEverySeconds: 3,
         troubleEverySeconds: 2,
         loops: 2,
         maxUncopied: 2000,
