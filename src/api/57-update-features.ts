@@ -9,6 +9,7 @@ import { Trouble } from "../base/trouble.ts";
 import type { FeatureUpdate } from "../metadata/cluster-metadata.ts";
 import { isMetadataLost, METADATA_VERSION, SUPPORTED_FEATURES } from "../metadata/features.ts";
 import { ErrorCodes } from "../protocol/error-codes.ts";
+import { UpgradeType } from "../protocol/feature-update.ts";
 import {
   type FeatureUpdateKey,
   newUpdatableFeatureResult,
@@ -22,8 +23,6 @@ import type { SerialHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
 import { type ApiError, TIMED_OUT } from "./topic-creation.ts";
 
-/** FeatureUpdate.UpgradeType. */
-const UpgradeType = { UPGRADE: 1, SAFE_DOWNGRADE: 2, UNSAFE_DOWNGRADE: 3 } as const;
 /** How often a request is planned anew because somebody else was quicker. */
 const MAX_ROUNDS = 10;
 

@@ -2,6 +2,7 @@
 import { expectNone } from "../client/client-troubles.ts";
 import { describeClusterApi, newDescribeClusterRequest } from "../protocol/messages/describe-cluster.ts";
 import type { BrokerSession } from "./broker-session.ts";
+import { readFeatureLevels, renderFeatureLevels } from "./features-command.ts";
 import { renderFields, renderJson, renderTable } from "./output.ts";
 
 export async function describeCluster({ client, output, print }: BrokerSession): Promise<number> {
@@ -11,12 +12,7 @@ export async function describeCluster({ client, output, print }: BrokerSession):
     expectNone(answer.errorCode, "the cluster cannot be described", answer.errorMessage);
     return { cluster: answer, versions: connection.versions };
   });
-  const features = versions.supportedFeatures.map(({ name, minVersion, maxVersion }) => ({
-    name,
-    finalized: versions.finalizedFeatures.find((each) => each.name === name)?.maxVersionLevel ?? 0,
-    minVersion,
-    maxVersion,
-  }));
+  const levels = readFeatureLevels(versions);
   const brokers = cluster.brokers.map(({ brokerId, host, port, rack }) => ({
     id: brokerId,
     host,
@@ -25,6 +21,7 @@ export async function describeCluster({ client, output, print }: BrokerSession):
     isController: brokerId === cluster.controllerId,
   }));
   if (output === "json") {
+    const features = levels.map(({ name, level, minVersion, maxVersion }) => ({ name, finalized: level, minVersion, maxVersion }));
     await print(
       renderJson({ clusterId: cluster.clusterId, controllerId: cluster.controllerId, brokers, features, apis: versions.apiKeys.length }),
     );
@@ -37,9 +34,6 @@ export async function describeCluster({ client, output, print }: BrokerSession):
     ["apis", versions.apiKeys.length],
   ]);
   const brokerRows = brokers.map((each) => [each.id, each.host, each.port, each.rack, each.isController ? "yes" : "no"]);
-  const featureRows = features.map((each) => [each.name, each.finalized, each.minVersion, each.maxVersion]);
-  await print(
-    `${about}\n${renderTable(["broker", "host", "port", "rack", "controller"], brokerRows)}\n${renderTable(["feature", "level", "min", "max"], featureRows)}`,
-  );
+  await print(`${about}\n${renderTable(["broker", "host", "port", "rack", "controller"], brokerRows)}\n${renderFeatureLevels(levels)}`);
   return 0;
 }

@@ -2,12 +2,18 @@
 import { Trouble } from "../base/trouble.ts";
 import type { ClientConnection } from "../client/client-connection.ts";
 import { expectNone } from "../client/client-troubles.ts";
+import { UpgradeType } from "../protocol/feature-update.ts";
+import type { ApiVersionsResponse } from "../protocol/messages/api-versions.ts";
 import { newFeatureUpdateKey, newUpdateFeaturesRequest, updateFeaturesApi } from "../protocol/messages/update-features.ts";
 import type { BrokerSession } from "./broker-session.ts";
 import { renderJson, renderTable } from "./output.ts";
 
-/** FeatureUpdate.UpgradeType. */
-const UPGRADE_TYPES = { upgrade: 1, downgrade: 2, "unsafe downgrade": 3 } as const;
+/** By what a user asks for. */
+const UPGRADE_TYPES = {
+  upgrade: UpgradeType.UPGRADE,
+  downgrade: UpgradeType.SAFE_DOWNGRADE,
+  "unsafe downgrade": UpgradeType.UNSAFE_DOWNGRADE,
+} as const;
 /** The first version with the kind of a downgrade, and with asking without changing. */
 const FIRST_WITH_UPGRADE_TYPE = 1;
 
@@ -24,18 +30,25 @@ export interface LevelChange {
   readonly isDryRun: boolean;
 }
 
-/** What the broker supports, with the cluster's levels. */
-export function listFeatures({ versions }: ClientConnection): readonly FeatureLevel[] {
-  const levels = new Map(versions.finalizedFeatures.map(({ name, maxVersionLevel }) => [name, maxVersionLevel]));
-  return versions.supportedFeatures
-    .map(({ name, minVersion, maxVersion }) => ({ name, level: levels.get(name) ?? 0, minVersion, maxVersion }))
-    .sort((left, right) => (left.name < right.name ? -1 : 1));
+/** What the broker supports, with the cluster's levels; in the broker's order. */
+export function readFeatureLevels({ supportedFeatures, finalizedFeatures }: ApiVersionsResponse): readonly FeatureLevel[] {
+  const levels = new Map(finalizedFeatures.map(({ name, maxVersionLevel }) => [name, maxVersionLevel]));
+  return supportedFeatures.map(({ name, minVersion, maxVersion }) => ({ name, level: levels.get(name) ?? 0, minVersion, maxVersion }));
+}
+
+export function renderFeatureLevels(features: readonly FeatureLevel[]): string {
+  const rows = features.map((each) => [each.name, each.level, each.minVersion, each.maxVersion]);
+  return renderTable(["feature", "level", "min", "max"], rows);
+}
+
+/** In order of name. */
+function listFeatures({ versions }: ClientConnection): readonly FeatureLevel[] {
+  return [...readFeatureLevels(versions)].sort((left, right) => (left.name < right.name ? -1 : 1));
 }
 
 export async function describeFeatures({ client, output, print }: BrokerSession): Promise<number> {
   const features = await client.retrying(async () => listFeatures(await client.any()));
-  const rows = features.map((each) => [each.name, each.level, each.minVersion, each.maxVersion]);
-  await print(output === "json" ? renderJson({ features }) : renderTable(["feature", "level", "min", "max"], rows));
+  await print(output === "json" ? renderJson({ features }) : renderFeatureLevels(features));
   return 0;
 }
 

@@ -24,6 +24,7 @@ export interface AcceptLimits extends ListenerAcceptLimits {
 
 /** The settings that a listener may have for itself, and acts on. */
 export const LISTENER_LIMITS = ["max.connections", "max.connection.creation.rate"] as const;
+type ListenerLimit = (typeof LISTENER_LIMITS)[number];
 
 export function readAcceptLimits(config: Config): AcceptLimits {
   const read = (name: string): ListenerAcceptLimits => {
@@ -73,19 +74,26 @@ export function canonicalAddress(text: string): string | undefined {
   return new URL(`http://[${mapped}]/`).hostname.slice(1, -1);
 }
 
-/** As a setting of its own, with the limits of the one behind it; undefined for anything else than `listener.name.NAME.` and one of the limits. */
-export function findListenerLimit(name: string): Setting | undefined {
-  const setting = isListenerLimit(name) ? getListenerSetting(name) : undefined;
-  return setting === undefined ? undefined : { ...setting, name };
+/** KEY of `listener.name.NAME.KEY`, a setting of one listener alone; undefined for any other name. */
+export function listenerKeyOf(name: string): string | undefined {
+  return /^listener\.name\.[^.]*\.(.*)$/.exec(name)?.[1];
 }
 
-/** `listener.name.NAME.` and one of the limits. */
-export function isListenerLimit(name: string): boolean {
-  return LISTENER_LIMITS.some((limit) => name.startsWith("listener.name.") && name.split(".").slice(3).join(".") === limit);
+/** The limit that `listener.name.NAME.LIMIT` sets; undefined for anything else. */
+export function listenerLimitOf(name: string): ListenerLimit | undefined {
+  const key = listenerKeyOf(name);
+  return LISTENER_LIMITS.find((limit) => limit === key);
+}
+
+/** As a setting of its own, with the limits of the one behind it; undefined for anything else than `listener.name.NAME.` and one of the limits. */
+export function findListenerLimit(name: string): Setting | undefined {
+  const limit = listenerLimitOf(name);
+  const setting = limit === undefined ? undefined : SETTINGS.get(limit);
+  return setting === undefined ? undefined : { ...setting, name };
 }
 
 /** The setting behind `listener.name.NAME.KEY`, by KEY; undefined where there is none. */
 export function getListenerSetting(name: string): Setting | undefined {
-  const base = /^listener\.name\.[^.]*\.(.*)$/.exec(name)?.[1];
-  return base === undefined ? undefined : SETTINGS.get(base);
+  const key = listenerKeyOf(name);
+  return key === undefined ? undefined : SETTINGS.get(key);
 }

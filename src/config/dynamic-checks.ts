@@ -2,7 +2,7 @@
  * What is wrong with settings of a broker that are right one by one, as Kafka says it when it tries them on: KafkaConfig.validateValues, then ListenerConnectionQuota,
  * DynamicThreadPool, DynamicLogConfig and SocketServer of 4.4. Each is asked only when one of its settings changes.
  */
-import { isListenerLimit, LISTENER_LIMITS, parseAddressOverrides } from "./accept-limits.ts";
+import { LISTENER_LIMITS, listenerLimitOf, parseAddressOverrides } from "./accept-limits.ts";
 import type { Config } from "./config.ts";
 import { SETTINGS } from "./settings.ts";
 
@@ -63,12 +63,12 @@ function findAddressError({ get }: ProposedConfig): string | undefined {
 
 function findListenerLimitError({ get, changed }: ProposedConfig): string | undefined {
   for (const name of changed) {
-    const text = isListenerLimit(name) ? get(name) : undefined;
+    const limit = listenerLimitOf(name);
+    const text = limit === undefined ? undefined : get(name);
     if (text === undefined) continue;
-    const base = name.split(".").slice(3).join(".");
-    if (!/^[+-]?\d{1,10}$/.test(text.trim())) return `Invalid value ${text} for configuration ${base}: Not a number of type INT`;
-    if (Number(text) < 0) return `Invalid value ${text} for configuration ${base}: Value must be at least 0`;
-    if (Number(text) === 0) return `Invalid ${base} 0`;
+    if (!/^[+-]?\d{1,10}$/.test(text.trim())) return `Invalid value ${text} for configuration ${limit}: Not a number of type INT`;
+    if (Number(text) < 0) return `Invalid value ${text} for configuration ${limit}: Value must be at least 0`;
+    if (Number(text) === 0) return `Invalid ${limit} 0`;
   }
   return undefined;
 }

@@ -2,17 +2,16 @@
  * What is wrong with settings that a client sends for a broker or a group, in Kafka's words: DynamicBrokerConfig.validateConfigs and
  * GroupConfig.validate of 4.4. Topics have their own in `topic-settings.ts`.
  */
-import { LISTENER_LIMITS } from "./accept-limits.ts";
+import { LISTENER_LIMITS, listenerKeyOf } from "./accept-limits.ts";
 import type { Config } from "./config.ts";
 import { findProposalError, proposeConfig } from "./dynamic-checks.ts";
+import { GROUP_BOUNDS, GROUP_TYPES } from "./group-checks.ts";
 import { KAFKA_GROUP_SETTINGS } from "./kafka-group-settings.ts";
 import type { GroupSetting, Setting } from "./setting.ts";
 import { atLeast, between, betweenOr, findValueError, listOf, oneOf, type SettingCheck, type SettingValueType } from "./setting-checks.ts";
 import { SETTINGS } from "./settings.ts";
 
 const GROUP_SETTINGS: ReadonlyMap<string, GroupSetting> = new Map(KAFKA_GROUP_SETTINGS.map((setting) => [setting.name, setting]));
-/** Settings of one listener alone. */
-const LISTENER_SETTING = /^listener\.name\.[^.]*\.(.*)$/;
 /** `listener.name.*` of these may be set for all brokers. */
 const CLUSTER_WIDE_LISTENER_SETTINGS: ReadonlySet<string> = new Set([...LISTENER_LIMITS, "num.network.threads"]);
 /** Settings of brokers that exist at run time only (DynamicConfig.Broker, KIP-73); replicas are not copied here, so none has a meaning. */
@@ -35,8 +34,8 @@ export function groupSettings(): Iterable<GroupSetting> {
 /** Whether a broker's setting cannot be changed at run time; a name that nobody knows is kept for whoever reads it, as in Kafka. */
 export function isFixedAtStart(name: string): boolean {
   const setting = SETTINGS.get(name);
-  const base = LISTENER_SETTING.exec(name)?.[1];
-  if (base !== undefined && CLUSTER_WIDE_LISTENER_SETTINGS.has(base)) return false;
+  const key = listenerKeyOf(name);
+  if (key !== undefined && CLUSTER_WIDE_LISTENER_SETTINGS.has(key)) return false;
   return BOUND_AT_START.test(name) || (setting !== undefined && (setting.origin === "weir" || setting.updateMode === "read-only"));
 }
 
@@ -76,8 +75,8 @@ export function findBrokerConfigError(config: Config, configs: ReadonlyMap<strin
     if (error !== undefined) return error;
   }
   const perBroker = names.filter((name) => {
-    const base = LISTENER_SETTING.exec(name)?.[1];
-    return base === undefined ? SETTINGS.get(name)?.updateMode === "per-broker" : !CLUSTER_WIDE_LISTENER_SETTINGS.has(base);
+    const key = listenerKeyOf(name);
+    return key === undefined ? SETTINGS.get(name)?.updateMode === "per-broker" : !CLUSTER_WIDE_LISTENER_SETTINGS.has(key);
   });
   if (!isForOne && perBroker.length > 0) {
     return `Cannot update these configs at default cluster level, broker id must be specified: ${showSet(perBroker)}`;
@@ -89,7 +88,7 @@ export function findBrokerConfigError(config: Config, configs: ReadonlyMap<strin
 
 /** `group.TYPE.assignment.interval.ms` lies between the broker's own limits. */
 function findIntervalError(config: Config, configs: ReadonlyMap<string, string>): string | undefined {
-  for (const type of ["consumer", "share", "streams"]) {
+  for (const type of GROUP_TYPES) {
     const name = `group.${type}.assignment.interval.ms`;
     const text = configs.get(name);
     if (text === undefined) continue;
@@ -100,17 +99,6 @@ function findIntervalError(config: Config, configs: ReadonlyMap<string, string>)
   return undefined;
 }
 
-/** Group settings that the broker bounds, and by which settings. */
-const GROUP_BOUNDS: readonly (readonly [name: string, least: string, most: string])[] = [
-  ...["consumer", "share", "streams"].flatMap((type) =>
-    ["heartbeat.interval.ms", "session.timeout.ms", "assignment.interval.ms"].map(
-      (rest) => [`${type}.${rest}`, `group.${type}.min.${rest}`, `group.${type}.max.${rest}`] as const,
-    ),
-  ),
-  ["share.record.lock.duration.ms", "group.share.min.record.lock.duration.ms", "group.share.max.record.lock.duration.ms"],
-  ["share.delivery.count.limit", "group.share.min.delivery.count.limit", "group.share.max.delivery.count.limit"],
-  ["share.partition.max.record.locks", "group.share.min.partition.max.record.locks", "group.share.max.partition.max.record.locks"],
-];
 const ISO_DURATION = /^by_duration:P(?=.)(\d+D)?(T(?=.)(\d+H)?(\d+M)?(\d+(\.\d{1,9})?S)?)?$/i;
 
 /** Of all that would be set for a group. */
@@ -134,14 +122,14 @@ const checkOffsetReset: SettingCheck = (value, name) => {
 
 function findGroupBoundError(config: Config, configs: ReadonlyMap<string, string>): string | undefined {
   const numberOf = (name: string): number => Number(getEffectiveGroupSetting(config, configs, name));
-  for (const [name, least, most] of GROUP_BOUNDS) {
+  for (const { name, least, most } of GROUP_BOUNDS) {
     if (!configs.has(name)) continue;
     const [min, max, value] = [config.getNumber(least), config.getNumber(most), numberOf(name)];
     if (value < min || value > max) return `${name} must be in the range ${min} to ${max} inclusive.`;
   }
   const standbys = config.getNumber("group.streams.max.standby.replicas");
   if (numberOf("streams.num.standby.replicas") > standbys) return `streams.num.standby.replicas must be less than or equal to ${standbys}`;
-  for (const type of ["consumer", "share", "streams"]) {
+  for (const type of GROUP_TYPES) {
     const [session, heartbeat] = [`${type}.session.timeout.ms`, `${type}.heartbeat.interval.ms`];
     if (numberOf(session) <= numberOf(heartbeat)) return `${session} must be greater than ${heartbeat}`;
   }

@@ -2,6 +2,7 @@
  * Every setting once: Kafka's (with the meaning that Weir gives them) and ours. A Kafka setting that is not named here is known and has no
  * meaning. docs/configuration.md is generated from this table.
  */
+import { GROUP_BOUNDS } from "./group-checks.ts";
 import { KAFKA_SETTINGS } from "./kafka-settings.ts";
 import type { KafkaSetting, Setting, SettingMeaning } from "./setting.ts";
 
@@ -14,11 +15,7 @@ interface Meaning {
 
 const used = (note: string): Meaning => ({ meaning: "used", note });
 const usedWithDefault = (value: string, note: string): Meaning => ({ meaning: "used", note, default: value });
-/** Of what groups may set for themselves. */
-const bounds = (type: string, rests: readonly string[]): Readonly<Record<string, Meaning>> =>
-  Object.fromEntries(
-    rests.flatMap((rest) => ["min", "max"].map((end) => [`group.${type}.${end}.${rest}`, used("Bounds what a group may set for itself.")])),
-  );
+const groupBound = used("Bounds what a group may set for itself.");
 const reported: Meaning = { meaning: "reported", note: "Answered as the default of a topic's configuration; acts on nothing yet." };
 const kraft: Meaning = { meaning: "kraft", note: "Part of Kafka's KRaft quorum. Weir has none: its metadata lives in the object store." };
 
@@ -86,17 +83,8 @@ export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
     "Whether groups go from the classic protocol to the consumer protocol and back while they have members.",
   ),
   "group.consumer.regex.refresh.interval.ms": used("How often patterns are matched anew, besides when topics come and go."),
-  ...bounds("consumer", ["assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms"]),
-  ...bounds("share", [
-    "assignment.interval.ms",
-    "heartbeat.interval.ms",
-    "session.timeout.ms",
-    "record.lock.duration.ms",
-    "delivery.count.limit",
-    "partition.max.record.locks",
-  ]),
-  ...bounds("streams", ["assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms"]),
-  "group.streams.max.standby.replicas": used("Bounds what a group may set for itself."),
+  ...Object.fromEntries(GROUP_BOUNDS.flatMap(({ least, most }) => [least, most]).map((name) => [name, groupBound])),
+  "group.streams.max.standby.replicas": groupBound,
   "group.streams.assignors": used("Task assignors that a group may set for itself."),
   "producer.id.expiration.check.interval.ms": used("How often partitions look for producers that have been silent for too long."),
   "offset.metadata.max.bytes": used("Longest metadata of a committed offset."),
