@@ -1,5 +1,5 @@
 /**
- * npm test: every suite, with progress, ending with exactly one line "N passed, N failed, N skipped". Todo tests and Rust's ignored
+ * npm test: every suite, with progress, then what failed, ending with exactly one line "N passed, N failed, N skipped". Todo tests and Rust's ignored
  * ones count as skipped.
  *
  *   npm test [-- SUITE|PATH...]     SUITE: native unit sim conformance chaos (default: all); a PATH is handed to `bun test`
@@ -10,6 +10,7 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { addCounts, type Counts, formatCounts, noTests, parseCargoOutput, parseJunit } from "./lib/counts.ts";
+import { bunFailures, cargoFailures } from "./lib/failures.ts";
 import { localBinary, repositoryRoot, runMain, ScriptFailure } from "./lib/process.ts";
 
 /** Test files that run at once. Each has a process of its own; much of a conformance test is waiting for a client to start. */
@@ -21,6 +22,8 @@ const suiteTimeoutsMs: Readonly<Record<string, number>> = { unit: 60_000, sim: 1
 interface Outcome {
   readonly counts: Counts;
   readonly exitCode: number;
+  /** What was printed of each failed test. */
+  readonly failures: readonly string[];
 }
 
 /** Runs a program, passes its output through, and answers what it wrote. */
@@ -45,20 +48,20 @@ function runThrough(
 
 async function runNative(): Promise<Outcome> {
   const { output, exitCode } = await runThrough("cargo", ["test", "-j2"], join(repositoryRoot, "native"));
-  return { counts: parseCargoOutput(output), exitCode };
+  return { counts: parseCargoOutput(output), exitCode, failures: cargoFailures(output) };
 }
 
 async function runBun(name: string, paths: readonly string[]): Promise<Outcome> {
   const junit = join("build", "test", `${name}.xml`);
   rmSync(junit, { force: true });
   const timeoutMs = suiteTimeoutsMs[name] ?? 300_000;
-  const { exitCode } = await runThrough(
+  const { output, exitCode } = await runThrough(
     localBinary("bun"),
     ["test", `--timeout=${timeoutMs}`, `--parallel=${lanes}`, "--reporter=junit", `--reporter-outfile=${junit}`, ...paths],
     repositoryRoot,
   );
   if (!existsSync(junit)) throw new ScriptFailure(`bun test ended without ${junit} (exit ${exitCode})`);
-  return { counts: parseJunit(readFileSync(junit, "utf8")), exitCode };
+  return { counts: parseJunit(readFileSync(junit, "utf8")), exitCode, failures: bunFailures(output) };
 }
 
 function plan(args: readonly string[]): readonly { readonly name: string; readonly run: () => Promise<Outcome> }[] {
@@ -74,14 +77,17 @@ await runMain(async () => {
   mkdirSync("build/test", { recursive: true });
   let total = noTests;
   let failed = false;
+  const failures: string[] = [];
   for (const suite of plan(process.argv.slice(2))) {
     console.error(`--- ${suite.name}`);
-    const { counts, exitCode } = await suite.run();
+    const { counts, exitCode, failures: ofSuite } = await suite.run();
+    failures.push(...ofSuite);
     console.error(`--- ${suite.name}: ${formatCounts(counts)}`);
     total = addCounts(total, counts);
     if (exitCode !== 0 && counts.failed === 0) console.error(`--- ${suite.name}: ended with exit code ${exitCode} though no test failed`);
     failed ||= exitCode !== 0 || counts.failed > 0;
   }
+  if (failures.length > 0) console.error(`--- what failed\n${failures.join("\n\n")}`);
   const line = formatCounts(total);
   writeFileSync("build/test/summary.txt", `${line}\n`);
   console.log(line);
