@@ -282,10 +282,13 @@ export class CoordinatorShard implements GroupHost, LogShard {
       : group.heartbeat(identity, generation);
   }
 
+  /** The last one's leave is answered when the empty group is durable: it would come back with its member. Others begin a rebalance, which writes nothing. */
   leave(groupId: string, identities: readonly MemberIdentity[]): readonly LeaveResult[] | Promise<readonly LeaveResult[] | GroupError> {
     const group = this.#groups.get(groupId);
     if (group === undefined) return identities.map((identity) => ({ ...identity, error: "unknown-member" as const }));
-    return group.kind === "consumer" ? this.#consumerGroups.leaveMany(group, identities) : group.leave(identities);
+    if (group.kind === "consumer") return this.#consumerGroups.leaveMany(group, identities);
+    const results = group.leave(identities);
+    return group.state === "Empty" ? this.whenDurable().then((failure) => failure ?? results) : results;
   }
 
   // --- offsets ---

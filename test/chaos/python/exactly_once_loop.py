@@ -23,7 +23,7 @@ def await_retirement():
 
 
 def common():
-    """Without re-bootstrapping (KIP-899): librdkafka 2.14 to 2.16 then forgets the broker that it holds for the group's coordinator, and sending offsets to a
+    """Without re-bootstrapping (KIP-899): librdkafka 2.16 (2.13 did not) then forgets the broker that it holds for the group's coordinator, and sending offsets to a
     transaction hangs past its timeout whenever all brokers were away at once (librdkafka issues 5511 and 5456)."""
     settings = {"bootstrap.servers": BOOTSTRAP, "metadata.recovery.strategy": "none", "log_level": 0}
     return settings | {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200}

@@ -69,6 +69,9 @@ async function fetchOffset(h: ApiHarness, partition = 1): Promise<bigint | undef
   return answer.groups[0]?.topics[0]?.partitions[0]?.committedOffset;
 }
 
+const leaveRequest = (memberId: string) =>
+  newLeaveGroupRequest({ groupId: "g", members: [{ memberId, groupInstanceId: null, reason: null }] });
+
 interface Joined {
   readonly memberId: string;
   readonly generation: number;
@@ -158,15 +161,32 @@ describe("members", () => {
       const beat = newHeartbeatRequest({ groupId: "g", memberId, generationId: generation });
       for (let v = 0; v <= 4; v++) expect((await h.callOverWire<HeartbeatResponse>(KEYS.heartbeat, beat, v)).errorCode).toBe(0);
       const leaveVersion = Math.min(version, 5);
-      const leave =
-        leaveVersion < 3
-          ? newLeaveGroupRequest({ groupId: "g", memberId })
-          : newLeaveGroupRequest({ groupId: "g", members: [{ memberId, groupInstanceId: null, reason: null }] });
+      const leave = leaveVersion < 3 ? newLeaveGroupRequest({ groupId: "g", memberId }) : leaveRequest(memberId);
       const left = await h.callOverWire<LeaveGroupResponse>(KEYS.leave, leave, leaveVersion);
       expect([left.errorCode, left.members.map((member) => member.errorCode)]).toEqual([0, leaveVersion < 3 ? [] : [0]]);
       expect((await h.callOverWire<HeartbeatResponse>(KEYS.heartbeat, beat, 4)).errorCode).toBe(ErrorCodes.UNKNOWN_MEMBER_ID);
     });
   }
+
+  test("the last one's leave is answered when the empty group is durable: it does not come back with its member", async () => {
+    const h = await makeHarness();
+    const { memberId } = await joinAndSync(h);
+    h.storage.isDurableAtOnce = false;
+    let hasLeft = false;
+    const leaving = h.callOverWire<LeaveGroupResponse>(KEYS.leave, leaveRequest(memberId), 5).then((answer) => {
+      hasLeft = true;
+      return answer;
+    });
+    await settle();
+    expect(hasLeft).toBe(false);
+    h.storage.release();
+    expect((await leaving).errorCode).toBe(0);
+    const after = crash(h);
+    after.services.groups.loadOwned();
+    await settle();
+    const { groups } = await after.callOverWire<ListGroupsResponse>(KEYS.list, newListGroupsRequest(), 5);
+    expect(groups).toMatchObject([{ groupId: "g", groupState: "Empty" }]);
+  });
 
   const badJoins: readonly [string, Parameters<typeof newJoinGroupRequest>[0], number][] = [
     ["no group id", { groupId: "" }, ErrorCodes.INVALID_GROUP_ID],
@@ -502,11 +522,7 @@ describe("administration", () => {
     }
     const absent = await h.callOverWire<DeleteGroupsResponse>(KEYS.delete, newDeleteGroupsRequest({ groupsNames: ["none"] }), 3);
     expect(absent.results[0]?.errorMessage).toBeNull();
-    await h.callOverWire(
-      KEYS.leave,
-      newLeaveGroupRequest({ groupId: "g", members: [{ memberId, groupInstanceId: null, reason: null }] }),
-      5,
-    );
+    await h.callOverWire(KEYS.leave, leaveRequest(memberId), 5);
     expect((await remove(h, 3))[0]).toEqual(["g", 0]);
     expect(await fetchOffset(h)).toBe(-1n);
     const after = crash(h);
