@@ -3,11 +3,15 @@ import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { consumerGroupHeartbeatApi, newConsumerGroupHeartbeatRequest } from "../../src/protocol/messages/consumer-group-heartbeat.ts";
+import { joinGroupApi, newJoinGroupRequest, newJoinGroupRequestProtocol } from "../../src/protocol/messages/join-group.ts";
+import { newSyncGroupRequest, newSyncGroupRequestAssignment, syncGroupApi } from "../../src/protocol/messages/sync-group.ts";
+import { Writer } from "../../src/protocol/writer.ts";
 import { KafkaConnection } from "../support/kafka-connection.ts";
 import { getFreePorts } from "../support/ports.ts";
 import { TemporaryFolder } from "../support/temporary.ts";
 import { hasTool, runTool, type ToolResult, testIf } from "../support/tools.ts";
 import { hasWeir, WeirProcess, weirExecutable, weirMissing } from "../support/weir-process.ts";
+import { insist } from "./transactions-raw.ts";
 
 const TIMEOUT_MS = 60_000;
 
@@ -158,6 +162,43 @@ describe("weir's verbs", () => {
       const { members, partitions } = JSON.parse(await mustRun(["group", "describe", "owners", "--output", "json"]));
       expect(members).toEqual([expect.objectContaining({ member: memberId, epoch: joined.memberEpoch, protocol: "consumer" })]);
       expect(partitions.map((each: { member: string }) => each.member)).toEqual([memberId, memberId, memberId, memberId]);
+    },
+    TIMEOUT_MS,
+  );
+
+  testWeir(
+    "group: what members of a classic group own; what cannot be read is named",
+    async () => {
+      await mustRun(["topic", "create", "given", "--partitions", "3"]);
+      using connection = await KafkaConnection.open(weir.kafkaPort);
+      const settle = async (groupId: string, assignment: Uint8Array): Promise<string> => {
+        const protocols = [newJoinGroupRequestProtocol({ name: "range", metadata: Buffer.alloc(0) })];
+        const joining = { groupId, protocolType: "consumer", sessionTimeoutMs: 30_000, rebalanceTimeoutMs: 30_000, protocols };
+        const joined = await insist(
+          () => connection.request(joinGroupApi, 3, newJoinGroupRequest(joining)),
+          ({ errorCode }) => errorCode,
+        );
+        const { memberId, generationId } = joined;
+        const assignments = [newSyncGroupRequestAssignment({ memberId, assignment })];
+        const syncing = newSyncGroupRequest({ groupId, memberId, generationId, assignments });
+        expect((await connection.request(syncGroupApi, 3, syncing)).errorCode).toBe(0);
+        return memberId;
+      };
+      const owned = new Writer();
+      owned.writeInt16(0);
+      owned.writeInt32(1);
+      owned.writeString("given", "topic");
+      owned.writeInt32(2);
+      for (const partition of [0, 1]) owned.writeInt32(partition);
+      owned.writeInt32(-1);
+      const [memberId, broken] = await Promise.all([
+        settle("classics", owned.toBytes()),
+        settle("broken", Buffer.from([0, 0, 0, 0, 0, 9])),
+      ]);
+      expect(await mustRun(["group", "list"])).toMatch(/classics +Stable +classic +consumer/);
+      expect(await mustRun(["group", "describe", "classics", "--members"])).toMatch(new RegExp(`${memberId}.* classic .*given:0-1`));
+      const result = await run(["group", "describe", "broken"]);
+      expect([result.exitCode === 0, result.stderr]).toEqual([false, expect.stringContaining(`the assignment of member ${broken}`)]);
     },
     TIMEOUT_MS,
   );
