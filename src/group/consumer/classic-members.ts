@@ -14,8 +14,18 @@ import { findFull, isTargetDue, type Plan, type PlanContext, planMember, refuse,
 import { readSubscription, toTopicIds, writeAssignment } from "./embedded-protocol.ts";
 import { partitionsOf } from "./topic-partitions.ts";
 
-/** `memberId`: the request's, or a new one. */
-export function planJoin(group: ConsumerGroup, request: JoinRequest, memberId: string, context: PlanContext): Plan<JoinAnswer> | Refusal {
+export interface JoinPlan extends Plan<JoinAnswer> {
+  readonly hasSubscriptionChanged: boolean;
+}
+
+/** `memberId`: the request's, or a new one. `downgrades`: the group is classic with it. */
+export function planJoin(
+  group: ConsumerGroup,
+  request: JoinRequest,
+  memberId: string,
+  downgrades: boolean,
+  context: PlanContext,
+): JoinPlan | Refusal {
   const { groupInstanceId } = request;
   const full = findFull(group, memberId, groupInstanceId, context.maxSize);
   if (full !== undefined) return full;
@@ -46,6 +56,7 @@ export function planJoin(group: ConsumerGroup, request: JoinRequest, memberId: s
         classic: { sessionTimeoutMs: request.sessionTimeoutMs, protocols: copyProtocols(request.protocols) },
       },
       owned: toTopicIds(subscription.owned, context.getTopic),
+      downgrades,
     },
     context,
   );
@@ -59,7 +70,7 @@ export function planJoin(group: ConsumerGroup, request: JoinRequest, memberId: s
     skipAssignment: false,
     members: [],
   };
-  return { changes: planned.changes, answer };
+  return { changes: planned.changes, answer, hasSubscriptionChanged: planned.answer.hasSubscriptionChanged };
 }
 
 function findJoining(group: ConsumerGroup, request: JoinRequest, memberId: string) {

@@ -57,6 +57,8 @@ export interface MemberUpdate {
   readonly replaced: ConsumerMember | undefined;
   readonly subscription: MemberSubscription;
   readonly owned: Assignment | undefined;
+  /** The group is classic once the member is in it: its epoch stays, nobody makes a target any more, and a member with another subscription keeps what it has until it is given some. */
+  readonly downgrades?: boolean;
 }
 
 export interface UpdatedMember {
@@ -209,7 +211,7 @@ function isSameClassic(a: MemberSubscription["classic"], b: MemberSubscription["
 
 /** The four steps. `answer` says how far the member has come. */
 export function planMember(group: ConsumerGroup, update: MemberUpdate, context: PlanContext): Plan<UpdatedMember> | Refusal {
-  const { memberId, before, replaced, subscription } = update;
+  const { memberId, before, replaced, subscription, downgrades = false } = update;
   const base = before ?? replaced;
   const changes: GroupChange[] = [];
   const progress = replaced === undefined ? (before?.progress ?? NO_PROGRESS) : takePlace(group, replaced, memberId, changes);
@@ -232,7 +234,7 @@ export function planMember(group: ConsumerGroup, update: MemberUpdate, context: 
   // What a pattern matches counts on its own: Kafka looks at it after the heartbeat.
   const bumps = Number(isBumped) + Number(patterns.haveTopicsChanged);
   let { epoch } = group;
-  if (bumps > 0 || group.isMetadataStale) {
+  if (!downgrades && (bumps > 0 || group.isMetadataStale)) {
     const topicCounts = changedCounts(group.topicCounts(), base?.subscription.topics ?? [], subscription.topics);
     const metadataHash = hashOf(topicCounts.keys(), patterns.resolved, context);
     if (bumps > 0 || metadataHash !== group.metadataHash) {
@@ -240,21 +242,18 @@ export function planMember(group: ConsumerGroup, update: MemberUpdate, context: 
       changes.push({ kind: "group-epoch", value: { epoch, metadataHash } });
     }
   }
-  const target = planTarget(group, update, epoch, nextAssignor, patterns.resolved, context, changes);
+  const target = downgrades
+    ? { epoch: group.targetEpoch, assignment: group.getTarget(base?.memberId ?? memberId) }
+    : planTarget(group, update, epoch, nextAssignor, patterns.resolved, context, changes);
+  const isFree = (topicId: string, partition: number): boolean => {
+    const owner = group.getOwner(topicId, partition);
+    return owner === undefined || owner === memberId || owner === replaced?.memberId;
+  };
   const isSubscribed = subscribedTo(subscription, patterns.resolved, context);
-  const next = reconcile(
-    { memberId, subscription, progress },
-    {
-      ...target,
-      isFree: (topicId, partition) => {
-        const owner = group.getOwner(topicId, partition);
-        return owner === undefined || owner === memberId || owner === replaced?.memberId;
-      },
-      isSubscribed,
-      hasSubscriptionChanged,
-      owned: update.owned,
-    },
-  );
+  const next =
+    downgrades && hasSubscriptionChanged
+      ? progress
+      : reconcile({ memberId, subscription, progress }, { ...target, isFree, isSubscribed, hasSubscriptionChanged, owned: update.owned });
   if (next !== progress || base === undefined) changes.push({ kind: "progress", memberId, value: next });
   return { changes, answer: { progress: next, hasSubscriptionChanged } };
 }

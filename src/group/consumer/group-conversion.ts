@@ -133,6 +133,16 @@ export function canDowngrade(group: ConsumerGroup, leaving: ReadonlySet<string>,
 }
 
 /**
+ * Whoever joins by the classic protocol with this instance id takes the place of the last member of the consumer protocol. One that goes on by the classic protocol under its
+ * id alone does not make the group classic.
+ */
+export function downgradesByJoin(group: ConsumerGroup, instanceId: string | undefined, context: DowngradeContext): boolean {
+  const known = group.getStaticMember(instanceId);
+  if (known === undefined || known.subscription.classic !== undefined || group.classicCount !== group.size - 1) return false;
+  return context.policy.canDowngrade && group.size <= context.classicMaxSize;
+}
+
+/**
  * The classic group with the members that stay, under the group's epoch, each with what it has: a consumer group that this one becomes before they have joined again
  * must not take any of it for free.
  */

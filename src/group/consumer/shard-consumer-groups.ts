@@ -40,7 +40,7 @@ import {
   type Refusal,
 } from "./consumer-group-types.ts";
 import { findLeaving, type PlanContext, planHeartbeat, planRemoval, planStaticLeave, refuse } from "./consumer-heartbeat.ts";
-import { canDowngrade, describeDowngraded, migrationPolicyOf, planUpgrade } from "./group-conversion.ts";
+import { canDowngrade, describeDowngraded, downgradesByJoin, migrationPolicyOf, planUpgrade } from "./group-conversion.ts";
 import type { PatternMatches } from "./pattern-matches.ts";
 
 export interface ConsumerGroupsOptions {
@@ -168,7 +168,8 @@ export class ConsumerGroups {
     const { policy, newUuid, classicMaxSize } = this.#migration();
     const memberId = request.memberId === "" ? newUuid() : request.memberId;
     if (this.#policyName() === "disabled") return refuseJoin("", "inconsistent-protocol");
-    const plan = planJoin(group, request, memberId, this.#context(group.groupId));
+    const downgrades = downgradesByJoin(group, request.groupInstanceId, { policy, classicMaxSize });
+    const plan = planJoin(group, request, memberId, downgrades, this.#context(group.groupId));
     // Who is told its id joins with it; others are told of no member.
     if (isRefusal(plan)) return refuseJoin(plan.error === "member-id-required" ? memberId : "", plan.error);
     const epochBefore = group.epoch;
@@ -181,9 +182,8 @@ export class ConsumerGroups {
       timers.sync.start(request.rebalanceTimeoutMs);
       if (group.epoch !== epochBefore) this.#noteRebalance(group, `member ${memberId} joins by the classic protocol`);
     });
-    // It has taken the place of the last member of the new protocol.
-    const isMoving = group.epoch !== epochBefore || group.state !== "Stable";
-    if (canDowngrade(group, new Set(), { policy, classicMaxSize })) this.#downgrade(group, new Set(), isMoving);
+    if (downgrades && canDowngrade(group, new Set(), { policy, classicMaxSize }))
+      this.#downgrade(group, new Set(), plan.hasSubscriptionChanged || group.state !== "Stable");
     const failure = await written;
     return failure === undefined ? plan.answer : refuseJoin(memberId, failure);
   }

@@ -232,3 +232,43 @@ test("what consumers tell each other is read and written in its versions", () =>
   expect(readSubscription(subscription("a", "b"))).toEqual({ version: 0, topics: ["a", "b"], owned: new Map(), rackId: undefined });
   expect(readSubscription(Buffer.from([0]))).toBeUndefined();
 });
+
+/** A classic member with 0 and 1, and a static consumer "new" of instance "i" with 2 and 3. */
+async function classicAndStatic(harness: ConsumerHarness): Promise<ClassicClient> {
+  const topicId = harness.addTopic("t", 4);
+  const classic = new ClassicClient(harness, await classicGroup(harness, topicId, [0, 1, 2, 3]), 1);
+  const consumer = new ConsumerClient(harness, "new", { topics: ["t"] }, "i");
+  for (let round = 0; round < 4; round++) {
+    await consumer.beat();
+    await classic.beat();
+  }
+  expect(classic.partitions).toEqual([0, 1]);
+  return classic;
+}
+
+test("a classic member with other topics in the last consumer's place: the group keeps its generation, so that others are told to join again", async () => {
+  const harness = new ConsumerHarness();
+  const classic = await classicAndStatic(harness);
+  harness.addTopic("u", 1);
+  const request = joinRequest({ groupInstanceId: "i", protocols: [{ name: "range", metadata: subscription("u") }] });
+  const answer = await harness.served.join(harness.group, request);
+  expect(answer).toMatchObject({ generation: 0, leaderId: "" });
+  const group = harness.groups.get("g") as ClassicGroup;
+  expect(group.state).toBe("PreparingRebalance");
+  expect(group.generation).toBe(classic.generation);
+  expect(group.heartbeat({ memberId: classic.memberId, groupInstanceId: undefined }, classic.generation)).toBe("rebalance-in-progress");
+  expect(group.heartbeat({ memberId: answer.memberId, groupInstanceId: "i" }, 0)).toBe("illegal-generation");
+  const held = readAssignment(group.roster.get(answer.memberId)?.assignment ?? new Uint8Array());
+  expect(held?.partitions).toEqual(new Map([["t", [2, 3]]]));
+});
+
+test("the last consumer's place taken by its instance id makes the group classic, its id alone does not", async () => {
+  for (const groupInstanceId of ["i", undefined]) {
+    const harness = new ConsumerHarness();
+    await classicAndStatic(harness);
+    const answer = await harness.served.join(harness.group, joinRequest({ memberId: "new", groupInstanceId }));
+    expect(answer).toMatchObject({ generation: 2, memberId: "new" });
+    expect(harness.groups.get("g")?.kind).toBe(groupInstanceId === undefined ? "consumer" : "classic");
+    expect(harness.groups.get("g")?.state).toBe("Stable");
+  }
+});
