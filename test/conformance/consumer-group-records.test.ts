@@ -194,11 +194,23 @@ async function askWeir(connection: KafkaConnection): Promise<Said> {
   return { groups, described: described.groups, offsets: offsets.groups };
 }
 
-/** The logs of all partitions and what Weir says of the groups, at one moment in which nobody does anything. */
+async function readEnds(connection: KafkaConnection): Promise<number[]> {
+  const ends = [];
+  for (let partition = 0; partition < OFFSETS_PARTITIONS; partition++) {
+    ends.push(Number((await listOffset(connection, OFFSETS_TOPIC, partition, -1n)).offset));
+  }
+  return ends;
+}
+
+/** The logs of all partitions and what Weir says of the groups, at one moment: a transaction's markers may come after its end was answered. */
 async function capture(connection: KafkaConnection) {
-  const logs = [];
-  for (let partition = 0; partition < OFFSETS_PARTITIONS; partition++) logs.push(await fetchLog(connection, partition));
-  return { logs: logs.filter((log) => log.length > 0), said: await askWeir(connection) };
+  for (;;) {
+    const ends = await readEnds(connection);
+    const logs = [];
+    for (let partition = 0; partition < OFFSETS_PARTITIONS; partition++) logs.push(await fetchLog(connection, partition));
+    const said = await askWeir(connection);
+    if (Bun.deepEquals(await readEnds(connection), ends)) return { logs: logs.filter((log) => log.length > 0), said };
+  }
 }
 
 function mergeAnswers(answers: readonly OracleAnswer[]): OracleAnswer {
