@@ -22,7 +22,7 @@ import { clampDeadline } from "./answers.ts";
 import { describeTopicConfigs } from "./config-answers.ts";
 import type { SerialHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
-import { type ApiError, outcomeError, planTopic, TIMED_OUT } from "./topic-creation.ts";
+import { type ApiError, findCountError, outcomeError, planTopic, TIMED_OUT } from "./topic-creation.ts";
 import { CLUSTER_METADATA_TOPIC, findRepeated } from "./topic-names.ts";
 
 export class CreateTopicsHandler implements SerialHandler<CreateTopicsRequest, CreateTopicsResponse> {
@@ -40,6 +40,8 @@ export class CreateTopicsHandler implements SerialHandler<CreateTopicsRequest, C
     const repeated = findRepeated(request.topics.map((topic) => topic.name));
     const results = new Map<string, CreatableTopicResult>();
     const plans: NewTopic[] = [];
+    const tooMany = this.#findTotalError(request.topics.filter(({ name }) => !repeated.has(name) && name !== CLUSTER_METADATA_TOPIC));
+    if (tooMany !== undefined) return newCreateTopicsResponse({ topics: request.topics.map(({ name }) => describeError(name, tooMany)) });
     for (const topic of request.topics) {
       if (results.has(topic.name)) continue;
       const plan = this.#plan(topic, repeated);
@@ -49,6 +51,15 @@ export class CreateTopicsHandler implements SerialHandler<CreateTopicsRequest, C
     }
     if (plans.length > 0) await this.#create(plans, request.timeoutMs, results);
     return newCreateTopicsResponse({ topics: [...results.values()] });
+  }
+
+  #findTotalError(topics: readonly CreatableTopic[]): ApiError | undefined {
+    const usual = this.#services.config.getNumber("num.partitions");
+    const counts = topics.map(({ assignments, numPartitions }) => {
+      if (assignments.length > 0) return assignments.length;
+      return numPartitions === -1 ? usual : Math.max(0, numPartitions);
+    });
+    return findCountError(counts.reduce((total, count) => total + count, 0));
   }
 
   #plan(topic: CreatableTopic, repeated: ReadonlySet<string>): NewTopic | ApiError {

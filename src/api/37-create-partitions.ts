@@ -36,6 +36,8 @@ export class CreatePartitionsHandler implements SerialHandler<CreatePartitionsRe
     const repeated = findRepeated(request.topics.map((topic) => topic.name));
     const results = new Map<string, CreatePartitionsTopicResult>();
     const growths: Growth[] = [];
+    const tooMany = this.#findTotalError(request.topics.filter(({ name }) => !repeated.has(name)));
+    if (tooMany !== undefined) return newCreatePartitionsResponse({ results: request.topics.map(({ name }) => describe(name, tooMany)) });
     for (const topic of request.topics) {
       if (results.has(topic.name)) continue;
       const plan = repeated.has(topic.name) ? { code: ErrorCodes.INVALID_REQUEST, message: "Duplicate topic name." } : this.#plan(topic);
@@ -45,6 +47,15 @@ export class CreatePartitionsHandler implements SerialHandler<CreatePartitionsRe
     }
     if (growths.length > 0) await this.#grow(growths, request.timeoutMs, results);
     return newCreatePartitionsResponse({ results: [...results.values()] });
+  }
+
+  #findTotalError(topics: readonly CreatePartitionsTopic[]): ApiError | undefined {
+    const { image } = this.#services.metadata;
+    const additional = topics.map(({ name, count }) => Math.max(0, count - (image.getTopic(name)?.partitionCount ?? count)));
+    return findCountError(
+      additional.reduce((total, each) => total + each, 0),
+      "additional partitions",
+    );
   }
 
   #plan(request: CreatePartitionsTopic): Growth | ApiError {
@@ -60,8 +71,6 @@ export class CreatePartitionsHandler implements SerialHandler<CreatePartitionsRe
       return { code: ErrorCodes.INVALID_PARTITIONS, message };
     }
     const additional = count - topic.partitionCount;
-    const tooMany = findCountError(additional, "additional partitions");
-    if (tooMany !== undefined) return tooMany;
     if (assignments !== null && assignments.length !== additional) {
       return {
         code: ErrorCodes.INVALID_REPLICA_ASSIGNMENT,

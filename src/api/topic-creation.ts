@@ -23,8 +23,8 @@ export interface TopicRequest {
   readonly configs: readonly { readonly name: string; readonly value: string | null }[];
 }
 
-/** Partitions of one topic that this version takes: bounded so that one request cannot fill the image. */
-export const MAX_PARTITIONS_PER_TOPIC = 10_000;
+/** Partitions that one request may make: bounded so that it cannot fill the image. */
+const MAX_PARTITIONS_PER_REQUEST = 10_000;
 const MAX_REPLICATION_FACTOR = 0x7fff;
 
 /** Checks one topic; the answer is what to create, or Kafka's error. */
@@ -92,9 +92,9 @@ function planCounted(services: ApiServices, request: TopicRequest): TopicShape |
   return findCountError(shape.partitionCount) ?? shape;
 }
 
-/** `what`: "partitions" of a new topic, "additional partitions" of one that grows. */
+/** Kafka bounds a whole request, before it looks at any topic of it. `what`: "partitions" of new topics, "additional partitions" of ones that grow. */
 export function findCountError(partitionCount: number, what = "partitions"): ApiError | undefined {
-  if (partitionCount <= MAX_PARTITIONS_PER_TOPIC) return undefined;
+  if (partitionCount <= MAX_PARTITIONS_PER_REQUEST) return undefined;
   return { code: ErrorCodes.POLICY_VIOLATION, message: `Excessively large number of ${what} per request.` };
 }
 

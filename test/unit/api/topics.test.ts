@@ -188,6 +188,29 @@ describe("DeleteTopics", () => {
   });
 });
 
+test("a request that would make more than 10,000 partitions is refused whole, whichever topics they are of", async () => {
+  const api = new ApiHarness();
+  api.metadata.addTopic("grown", 2);
+  api.metadata.addTopic("other", 2);
+  const topics = [
+    newCreatableTopic({ name: "a", numPartitions: 6000, replicationFactor: 1 }),
+    newCreatableTopic({ name: "b", numPartitions: 4001, replicationFactor: 1 }),
+  ];
+  const created = await api.callOverWire<CreateTopicsResponse>(19, newCreateTopicsRequest({ topics, timeoutMs: 1000 }), 7);
+  const makes = "Excessively large number of partitions per request.";
+  expect(created.topics.map(({ name, errorCode, errorMessage }) => [name, errorCode, errorMessage])).toEqual([
+    ["a", ErrorCodes.POLICY_VIOLATION, makes],
+    ["b", ErrorCodes.POLICY_VIOLATION, makes],
+  ]);
+  const growing = ["grown", "other", "absent"].map((name, index) =>
+    newCreatePartitionsTopic({ name, count: [5002, 5003, 9000][index] ?? 0 }),
+  );
+  const grown = await api.callOverWire<CreatePartitionsResponse>(37, newCreatePartitionsRequest({ topics: growing, timeoutMs: 1000 }), 3);
+  const adds = "Excessively large number of additional partitions per request.";
+  expect(grown.results.map(({ name, errorMessage }) => [name, errorMessage])).toEqual(growing.map(({ name }) => [name, adds]));
+  expect(api.metadata.topics.size).toBe(2);
+});
+
 describe("CreatePartitions", () => {
   const cases: readonly [number, number[][] | null, number, string | null][] = [
     [3, null, 0, null],
