@@ -9,12 +9,13 @@
  */
 import { conversionScripts } from "./mixed-groups/conversions.ts";
 import { memberScripts } from "./mixed-groups/members.ts";
+import { moreTimeoutScripts } from "./mixed-groups/more-timeouts.ts";
 import type { Script } from "./mixed-groups/script.ts";
 import { startPair } from "./mixed-groups/servers.ts";
 import { makeTopics, Side, type TopicIds } from "./mixed-groups/side.ts";
 import { timeoutScripts } from "./mixed-groups/timeouts.ts";
 
-export const scripts: readonly Script[] = [...timeoutScripts, ...memberScripts, ...conversionScripts];
+export const scripts: readonly Script[] = [...timeoutScripts, ...moreTimeoutScripts, ...memberScripts, ...conversionScripts];
 
 export interface Finding {
   readonly script: string;
@@ -77,7 +78,7 @@ function option(name: string): string | undefined {
 }
 
 if (import.meta.main) {
-  const chosen = scripts.filter(({ name }) => name.includes(option("only") ?? ""));
+  const chosen = scripts.filter(({ name }) => new RegExp(option("only") ?? "").test(name));
   const running = { weir: Number(option("weir")), kafka: Number(option("kafka")), stop: async () => {} };
   const settings = { policy: option("policy") ?? "bidirectional", assignors: option("assignors") ?? "uniform,range" };
   const pair = running.kafka > 0 ? running : await startPair(settings);

@@ -292,6 +292,12 @@ export class ClassicActor {
     if ((await this.joinNow()) === 0) await this.syncNow();
   }
 
+  async followQuietly(): Promise<void> {
+    const before = this.side.lines.length;
+    if ((await this.joinNow()) === 0) await this.syncNow();
+    this.side.lines.length = before;
+  }
+
   async commit(offset: bigint, version = 9): Promise<void> {
     const { side, name, memberId, generation, options } = this;
     const partitions = [newOffsetCommitRequestPartition({ partitionIndex: 0, committedOffset: offset })];

@@ -337,9 +337,11 @@ export const memberScripts: readonly Script[] = [
       await side.configure({ "consumer.session.timeout.ms": "600" });
       await side.configure({ "consumer.heartbeat.interval.ms": "200", "consumer.session.timeout.ms": "700" });
       await consumer.untilInterval(200);
+      side.startTime();
+      await consumer.beat({}, true);
       await classics[0]?.beat();
       // The classic member's session is the one of its join.
-      await side.untilGone("member-m", 560);
+      await side.untilGone("member-m", 700);
       await side.describe();
       await classics[0]?.beat();
     },

@@ -65,6 +65,7 @@ export class Side {
   readonly #connections: KafkaConnection[] = [];
   readonly #names = new Map<string, string>();
   #admin: KafkaConnection | undefined;
+  #startedMs = 0;
 
   constructor(port: number, groupId: string, topics: TopicIds) {
     this.#port = port;
@@ -173,16 +174,19 @@ export class Side {
     return ids.some((id) => this.nameOf(id) === name);
   }
 
-  /**
-   * Waits for the member to be taken out of the group, no earlier than `notBeforeMs` from now. `meanwhile`: what keeps the others in it.
-   */
+  /** What is sent next starts the time that the next `untilGone` measures. */
+  startTime(): void {
+    this.#startedMs = performance.now();
+  }
+
+  /** Waits for the member to be taken out of the group, no earlier than `notBeforeMs` after `startTime`. `meanwhile`: what keeps the others in it. */
   async untilGone(name: string, notBeforeMs: number, meanwhile: () => Promise<unknown> = async () => {}): Promise<void> {
-    const started = performance.now();
     await this.until(`${name} is gone`, async () => {
       await meanwhile();
       return !(await this.hasMember(name));
     });
-    this.say(`${name} is gone, not before its time`, performance.now() - started >= notBeforeMs * 0.9);
+    // Timers of whole milliseconds.
+    this.say(`${name} is gone, not before its time`, performance.now() - this.#startedMs >= notBeforeMs - 5);
   }
 
   async until(what: string, condition: () => Promise<boolean>): Promise<void> {

@@ -3,7 +3,9 @@ import { ClassicActor, ConsumerActor, classicGroup } from "./actors.ts";
 import type { Script } from "./script.ts";
 
 const SHORT_MS = 900;
-const shortSession = { "consumer.session.timeout.ms": String(SHORT_MS), "consumer.heartbeat.interval.ms": "200" };
+/** Of all members of a group: those who are not to go have to get their heartbeats through meanwhile. */
+const SESSION_MS = 1500;
+const shortSession = { "consumer.session.timeout.ms": String(SESSION_MS), "consumer.heartbeat.interval.ms": "200" };
 /** The broker's again. */
 const longSession = { "consumer.session.timeout.ms": null, "consumer.heartbeat.interval.ms": null };
 
@@ -15,8 +17,9 @@ export const timeoutScripts: readonly Script[] = [
       for (const each of [silent, other, silent, other, silent, other]) await each.beat();
       await side.configure(shortSession);
       await other.untilInterval(200);
+      side.startTime();
       await silent.beat();
-      await side.untilGone("member-silent", SHORT_MS, () => other.beat({}, true));
+      await side.untilGone("member-silent", SESSION_MS, () => other.beat({}, true));
       await side.configure(longSession);
       await other.untilInterval(5000);
       await other.settleQuietly();
@@ -36,8 +39,9 @@ export const timeoutScripts: readonly Script[] = [
       await next.beat();
       await side.configure(shortSession);
       await other.untilInterval(200);
+      side.startTime();
       await silent.beat();
-      await side.untilGone("member-silent", SHORT_MS, () => other.beat({}, true));
+      await side.untilGone("member-silent", SESSION_MS, () => other.beat({}, true));
       await side.configure(longSession);
       await other.untilInterval(5000);
       await other.settleQuietly();
@@ -55,10 +59,12 @@ export const timeoutScripts: readonly Script[] = [
       await side.configure(shortSession);
       await absent.beat();
       await absent.untilInterval(200);
-      for (const each of [absent, other, absent, other, absent]) await each.beat();
+      for (const each of [absent, other, absent, other]) await each.beat();
+      side.startTime();
+      await absent.beat();
       await absent.leave(-2);
       await side.describe();
-      await side.untilGone("member-absent", SHORT_MS / 2, () => other.beat({}, true));
+      await side.untilGone("member-absent", SESSION_MS, () => other.beat({}, true));
       await other.settleQuietly();
       await side.describe();
       const next = await ConsumerActor.make(side, "next", { instanceId: "i" });
@@ -82,11 +88,12 @@ export const timeoutScripts: readonly Script[] = [
       ];
       await slow.beat();
       await other.beat();
+      side.startTime();
       await slow.beat();
       await side.describe();
       const all = [{ topicId: side.topicId("t"), partitions: [0, 1, 2, 3, 4, 5] }];
       await slow.beat({ topicPartitions: all });
-      await side.untilGone("member-slow", SHORT_MS * 0.8, async () => {
+      await side.untilGone("member-slow", SHORT_MS, async () => {
         if (await side.hasMember("member-slow")) await slow.beat({ topicPartitions: all }, true);
       });
       await slow.beat({ topicPartitions: all });
@@ -136,8 +143,9 @@ export const timeoutScripts: readonly Script[] = [
       await silent.beat();
       const last = await ConsumerActor.make(side, "last", { topics: ["t", "u"] });
       await last.beat();
+      side.startTime();
       await silent.beat();
-      await side.untilGone("member-silent", SHORT_MS, () => quick.beat({}, true));
+      await side.untilGone("member-silent", SHORT_MS * 2, () => quick.beat({}, true));
       await quick.settleQuietly();
       await side.describe();
     },
@@ -150,12 +158,13 @@ export const timeoutScripts: readonly Script[] = [
       const silent = await ClassicActor.make(side, "silent", { sessionTimeoutMs: SHORT_MS });
       const other = await ClassicActor.make(side, "other");
       await silent.joinNow({ memberId: "silent-id" });
+      side.startTime();
       await silent.syncNow();
       await other.joinNow({ memberId: "other-id" });
       await consumer.beat();
       await consumer.beat();
       await side.describe();
-      await side.untilGone("silent", SHORT_MS * 0.8, () => consumer.beat({}, true));
+      await side.untilGone("silent", SHORT_MS, () => consumer.beat({}, true));
       await consumer.settleQuietly();
       await side.describe();
       await silent.beat();
@@ -177,11 +186,12 @@ export const timeoutScripts: readonly Script[] = [
       await slow.syncNow();
       await consumer.beat();
       await consumer.beat();
+      side.startTime();
       await slow.beat();
       const third = await ConsumerActor.make(side, "third");
       await third.beat();
       await slow.beat();
-      await side.untilGone("slow", SHORT_MS * 0.8, () => slow.beat(true));
+      await side.untilGone("slow", SHORT_MS, () => slow.beat(true));
       await slow.beat();
       await consumer.beat();
       await side.describe();
@@ -193,8 +203,9 @@ export const timeoutScripts: readonly Script[] = [
       const consumer = await ConsumerActor.make(side, "m");
       await consumer.beat();
       const slow = await ClassicActor.make(side, "slow", { rebalanceTimeoutMs: SHORT_MS });
+      side.startTime();
       await slow.joinNow({ memberId: "slow-id" });
-      await side.untilGone("slow", SHORT_MS * 0.8, () => slow.beat(true));
+      await side.untilGone("slow", SHORT_MS, () => slow.beat(true));
       await slow.syncNow();
       await consumer.beat();
       await side.describe();
@@ -206,11 +217,12 @@ export const timeoutScripts: readonly Script[] = [
       const consumer = await ConsumerActor.make(side, "m");
       await consumer.beat();
       const slow = await ClassicActor.make(side, "slow", { rebalanceTimeoutMs: SHORT_MS });
+      side.startTime();
       await slow.joinNow({ memberId: "slow-id" });
       const third = await ConsumerActor.make(side, "third");
       await third.beat();
       await slow.syncNow();
-      await side.untilGone("slow", SHORT_MS * 0.8, () => slow.beat(true));
+      await side.untilGone("slow", SHORT_MS, () => slow.beat(true));
       await side.describe();
     },
   },
@@ -230,7 +242,8 @@ export const timeoutScripts: readonly Script[] = [
       await slow.syncNow();
       slow.owned = { t: [0, 1, 2, 3, 4, 5] };
       await side.describe();
-      await side.untilGone("slow", SHORT_MS * 0.8, () => slow.beat(true));
+      side.startTime();
+      await side.untilGone("slow", SHORT_MS, () => slow.beat(true));
       await consumer.beat();
       await side.describe();
     },
@@ -247,7 +260,9 @@ export const timeoutScripts: readonly Script[] = [
       await side.configure(shortSession);
       await consumer.beat({}, true);
       await consumer.untilInterval(200);
-      await side.untilGone("member-m", SHORT_MS * 0.8, async () => {
+      side.startTime();
+      await consumer.beat({}, true);
+      await side.untilGone("member-m", SESSION_MS, async () => {
         await first.beat(true);
         await second.beat(true);
       });
@@ -271,8 +286,9 @@ export const timeoutScripts: readonly Script[] = [
         [silent, { t: [3, 4, 5] }],
       ]);
       const consumer = await ConsumerActor.make(side, "m");
+      side.startTime();
       await consumer.beat();
-      await side.untilGone("silent", SHORT_MS * 0.8, () => other.beat(true));
+      await side.untilGone("silent", SHORT_MS, () => other.beat(true));
       await other.follow();
       await consumer.beat();
       await side.describe();
