@@ -5,6 +5,7 @@
 import { LISTENER_LIMITS, listenerLimitOf, parseAddressOverrides } from "./accept-limits.ts";
 import type { Config } from "./config.ts";
 import { SETTINGS } from "./settings.ts";
+import { splitList } from "./values.ts";
 
 const THREADS = [
   "num.io.threads",
@@ -14,6 +15,9 @@ const THREADS = [
   "num.network.threads",
 ];
 const CLEANER_THREADS = "log.cleaner.threads";
+const CORDONED = "cordoned.log.dirs";
+const DEDUPE_BUFFER = "log.cleaner.dedupe.buffer.size";
+const MEBIBYTE = 1_048_576;
 const RETENTION = ["log.retention.ms", "log.retention.bytes", "log.local.retention.ms", "log.local.retention.bytes"];
 /** Stands for the limits of log.retention. */
 const AS_THE_LOG = -2n;
@@ -47,11 +51,31 @@ const SETTINGS_OF_CONNECTIONS = [
 ];
 
 export function findProposalError(proposed: ProposedConfig): string | undefined {
-  const whole = findAddressError(proposed);
+  const whole = findLogError(proposed) ?? findAddressError(proposed);
   if (whole !== undefined) return whole;
   const tried = findListenerLimitError(proposed) ?? findThreadError(proposed) ?? findRetentionError(proposed) ?? findLimitError(proposed);
   if (tried === undefined) return undefined;
   return `Invalid value org.apache.kafka.common.config.ConfigException: ${tried} for configuration Invalid dynamic configuration`;
+}
+
+function findLogError({ get, changed }: ProposedConfig): string | undefined {
+  const failed = "requirement failed:";
+  if (Number(get("log.roll.ms") ?? 1) < 1) return `${failed} log.roll.ms must be greater than or equal to 1`;
+  if (Number(get("log.roll.jitter.ms") ?? 0) < 0) return `${failed} log.roll.jitter.ms must be greater than or equal to 0`;
+  if (readRetentionMs(get) === 0n) return `${failed} log.retention.ms must be unlimited (-1) or, greater than or equal to 1`;
+  const cordoned = changed.has(CORDONED) ? splitList(get(CORDONED) ?? "") : [];
+  if (cordoned.includes("*")) {
+    if (cordoned.length > 1) return `${failed} When ${CORDONED} is set to *, it must not contain other values`;
+  } else {
+    const folders = splitList(get("log.dirs") ?? get("log.dir") ?? "");
+    const missing = cordoned.filter((folder) => !folders.includes(folder));
+    if (missing.length > 0) {
+      return `${failed} All entries in ${CORDONED} must be present in log.dirs or log.dir. Missing entries : ${missing.join(", ")}`;
+    }
+  }
+  const [bytes, threads] = [Number(get(DEDUPE_BUFFER)), Number(get(CLEANER_THREADS))];
+  if (bytes >= threads * (MEBIBYTE + 1)) return undefined;
+  return `${failed} ${DEDUPE_BUFFER} must be at least 1MB per cleaner thread.`;
 }
 
 function findAddressError({ get }: ProposedConfig): string | undefined {
