@@ -2,7 +2,8 @@
 import { getListenerSetting } from "../config/accept-limits.ts";
 import type { Config } from "../config/config.ts";
 import type { GroupSetting } from "../config/setting.ts";
-import { getEffectiveGroupSetting, groupSettings, isFixedAtStart, isRunTimeOnly } from "../config/setting-errors.ts";
+import { rewriteSetting } from "../config/setting-checks.ts";
+import { getEffectiveGroupSetting, groupSettings, isFixedAtStart, isRunTimeOnly, valueType } from "../config/setting-errors.ts";
 import { SETTINGS } from "../config/settings.ts";
 import { getEffectiveTopicSetting, getSynonymName, TOPIC_SETTINGS, type TopicSetting } from "../config/topic-settings.ts";
 
@@ -56,13 +57,14 @@ function describeTopicSetting(config: Config, configs: ReadonlyMap<string, strin
   const { name } = setting;
   const synonyms: SynonymFields[] = [];
   const explicit = configs.get(name);
-  if (explicit !== undefined) synonyms.push({ name, value: explicit, source: ConfigSource.DYNAMIC_TOPIC });
+  if (explicit !== undefined) synonyms.push({ name, value: rewriteSetting(setting.type, explicit), source: ConfigSource.DYNAMIC_TOPIC });
   synonyms.push(...describeBrokerSynonyms(config, setting.synonyms.map(getSynonymName)));
   return describeOpen(setting, getEffectiveTopicSetting(config, configs, name), synonyms);
 }
 
 /** A setting that anybody may read and change. */
-function describeOpen({ name, type, doc }: TopicSetting | GroupSetting, value: string, synonyms: readonly SynonymFields[]): ConfigFields {
+function describeOpen({ name, type, doc }: TopicSetting | GroupSetting, text: string, synonyms: readonly SynonymFields[]): ConfigFields {
+  const value = rewriteSetting(valueType(type), text);
   const source = synonyms[0]?.source ?? ConfigSource.DEFAULT;
   return { name, value, source, synonyms, type: CONFIG_TYPES[type], isReadOnly: false, isSensitive: false, doc };
 }
@@ -151,7 +153,8 @@ export function describeGroupConfigs(config: Config, configs: ReadonlyMap<string
   return shown.map((setting) => {
     const { name, synonym } = setting;
     const own = configs.get(name);
-    const synonyms: SynonymFields[] = own === undefined ? [] : [{ name, value: own, source: ConfigSource.GROUP }];
+    const synonyms: SynonymFields[] =
+      own === undefined ? [] : [{ name, value: rewriteSetting(valueType(setting.type), own), source: ConfigSource.GROUP }];
     if (synonym !== null) synonyms.push(...describeBrokerSynonyms(config, [synonym]));
     else synonyms.push({ name, value: setting.default, source: ConfigSource.DEFAULT });
     return describeOpen(setting, getEffectiveGroupSetting(config, configs, name), synonyms);

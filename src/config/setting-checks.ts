@@ -62,12 +62,32 @@ export function findValueError(type: SettingValueType, name: string, text: strin
   if (!parsed.ok) return `Invalid value ${text} for configuration ${name}: ${parsed.message}`;
   const found = check?.(parsed.value, name);
   if (found === undefined) return undefined;
-  const { shown, complaint } = typeof found === "string" ? { shown: showParsed(parsed.value), complaint: found } : found;
+  const { shown, complaint } = typeof found === "string" ? { shown: showParsed(type, parsed.value), complaint: found } : found;
   return `Invalid value ${shown} for configuration ${name}: ${complaint}`;
 }
 
-function showParsed(value: ParsedSetting): string {
-  return Array.isArray(value) ? `[${value.join(", ")}]` : String(value);
+function showParsed(type: SettingValueType, value: ParsedSetting): string {
+  return Array.isArray(value) ? `[${value.join(", ")}]` : showScalar(type, value);
+}
+
+function showScalar(type: SettingValueType, value: ParsedSetting): string {
+  return type === "double" ? showDouble(Number(value)) : String(value);
+}
+
+/** As Java's Double.toString writes it: with a point always, with an exponent beyond 10^-3 and 10^7. */
+function showDouble(value: number): string {
+  const withPoint = (digits: string): string => (digits.includes(".") ? digits : `${digits}.0`);
+  const size = Math.abs(value);
+  if (size === 0 || (size >= 1e-3 && size < 1e7)) return withPoint(String(value));
+  const [digits = "", exponent = ""] = value.toExponential().split("e");
+  return `${withPoint(digits)}E${Number(exponent)}`;
+}
+
+/** The value as DescribeConfigs answers it: parsed and written anew (ConfigDef.convertToString). What cannot be parsed stays as it is. */
+export function rewriteSetting(type: SettingValueType, text: string): string {
+  const parsed = parseSetting(type, text);
+  if (!parsed.ok) return text;
+  return Array.isArray(parsed.value) ? parsed.value.join(",") : showScalar(type, parsed.value);
 }
 
 export function atLeast(min: number): SettingCheck {

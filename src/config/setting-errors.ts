@@ -10,6 +10,7 @@ import { KAFKA_GROUP_SETTINGS } from "./kafka-group-settings.ts";
 import type { GroupSetting, Setting } from "./setting.ts";
 import { atLeast, between, betweenOr, findValueError, listOf, oneOf, type SettingCheck, type SettingValueType } from "./setting-checks.ts";
 import { SETTINGS } from "./settings.ts";
+import { splitList } from "./values.ts";
 
 const GROUP_SETTINGS: ReadonlyMap<string, GroupSetting> = new Map(KAFKA_GROUP_SETTINGS.map((setting) => [setting.name, setting]));
 /** `listener.name.*` of these may be set for all brokers. */
@@ -54,7 +55,7 @@ function checkOf({ type, limits }: Pick<Setting, "type" | "limits">): SettingChe
 }
 
 /** Types that are texts to whoever only checks them. */
-const valueType = (type: Setting["type"]): SettingValueType =>
+export const valueType = (type: Setting["type"]): SettingValueType =>
   type === "class" || type === "password" || type === "size" ? "string" : type;
 
 const showSet = (names: readonly string[]): string => `[${[...names].sort().join(", ")}]`;
@@ -99,11 +100,15 @@ function findIntervalError(config: Config, configs: ReadonlyMap<string, string>)
   return undefined;
 }
 
+const RACK_TAGS = "streams.rack.aware.assignment.tags";
+const TASK_OFFSET_INTERVAL = "streams.task.offset.interval.ms";
 const ISO_DURATION = /^by_duration:P(?=.)(\d+D)?(T(?=.)(\d+H)?(\d+M)?(\d+(\.\d{1,9})?S)?)?$/i;
 
 /** Of all that would be set for a group. */
 export function findGroupConfigError(config: Config, configs: ReadonlyMap<string, string>): string | undefined {
   for (const name of configs.keys()) if (!GROUP_SETTINGS.has(name)) return `Unknown group config name: ${name}`;
+  const tags = splitList(configs.get(RACK_TAGS) ?? "");
+  if (new Set(tags).size < tags.length) return `${RACK_TAGS} must not contain duplicate tag keys.`;
   for (const [name, text] of configs) {
     const setting = GROUP_SETTINGS.get(name);
     if (setting === undefined) continue;
@@ -127,8 +132,14 @@ function findGroupBoundError(config: Config, configs: ReadonlyMap<string, string
     const [min, max, value] = [config.getNumber(least), config.getNumber(most), numberOf(name)];
     if (value < min || value > max) return `${name} must be in the range ${min} to ${max} inclusive.`;
   }
-  const standbys = config.getNumber("group.streams.max.standby.replicas");
-  if (numberOf("streams.num.standby.replicas") > standbys) return `streams.num.standby.replicas must be less than or equal to ${standbys}`;
+  for (const replicas of ["standby.replicas", "warmup.replicas"]) {
+    const [name, most] = [`streams.num.${replicas}`, config.getNumber(`group.streams.max.${replicas}`)];
+    if (configs.has(name) && numberOf(name) > most) return `${name} must be less than or equal to ${most}`;
+  }
+  const least = config.getNumber("group.streams.min.task.offset.interval.ms");
+  if (configs.has(TASK_OFFSET_INTERVAL) && numberOf(TASK_OFFSET_INTERVAL) < least) {
+    return `${TASK_OFFSET_INTERVAL} must be greater than or equal to ${least}`;
+  }
   for (const type of GROUP_TYPES) {
     const [session, heartbeat] = [`${type}.session.timeout.ms`, `${type}.heartbeat.interval.ms`];
     if (numberOf(session) <= numberOf(heartbeat)) return `${session} must be greater than ${heartbeat}`;

@@ -85,6 +85,8 @@ export const KAFKA_MEANINGS: Readonly<Record<string, Meaning>> = {
   "group.consumer.regex.refresh.interval.ms": used("How often patterns are matched anew, besides when topics come and go."),
   ...Object.fromEntries(GROUP_BOUNDS.flatMap(({ least, most }) => [least, most]).map((name) => [name, groupBound])),
   "group.streams.max.standby.replicas": groupBound,
+  "group.streams.max.warmup.replicas": groupBound,
+  "group.streams.min.task.offset.interval.ms": groupBound,
   "group.streams.assignors": used("Task assignors that a group may set for itself."),
   "producer.id.expiration.check.interval.ms": used("How often partitions look for producers that have been silent for too long."),
   "offset.metadata.max.bytes": used("Longest metadata of a committed offset."),

@@ -343,7 +343,10 @@ export function convertSynonymValue(synonym: TopicSynonym, value: string): strin
 export function getBrokerDefault(config: Config, setting: TopicSetting): string {
   for (const synonym of setting.synonyms) {
     const name = getSynonymName(synonym);
-    if (config.isSet(name)) return convertSynonymValue(synonym, config.get(name));
+    if (!config.isSet(name)) continue;
+    const value = convertSynonymValue(synonym, config.get(name));
+    // Whatever is below zero stands for no limit, as in KafkaConfig.logRetentionTimeMillis.
+    return setting.name === "retention.ms" && Number(value) < 0 ? "-1" : value;
   }
   return setting.defaultValue;
 }
