@@ -17,7 +17,7 @@ import {
   newDescribeConfigsResult,
   newDescribeConfigsSynonym,
 } from "../protocol/messages/describe-configs.ts";
-import { invalidRequest } from "./config-alteration.ts";
+import { invalidRequest, NO_CLIENT_METRICS, NO_LOGGERS } from "./config-alteration.ts";
 import {
   type ConfigFields,
   describeBrokerConfigs,
@@ -78,6 +78,10 @@ export class DescribeConfigsHandler implements SerialHandler<DescribeConfigsRequ
       case ConfigResourceType.GROUP:
         if (resourceName === "") return invalidRequest("Group name must not be empty");
         return describeGroupConfigs(config, metadata.image.getConfigs(resourceType, resourceName));
+      case ConfigResourceType.CLIENT_METRICS:
+        return invalidRequest(NO_CLIENT_METRICS);
+      case ConfigResourceType.BROKER_LOGGER:
+        return invalidRequest(NO_LOGGERS);
       default:
         return { code: ErrorCodes.INVALID_REQUEST, message: errorInfo(ErrorCodes.INVALID_REQUEST)?.message ?? null };
     }

@@ -34,6 +34,10 @@ export interface Alteration {
 /** How often a resource is planned anew because somebody else was quicker. */
 const MAX_ROUNDS = 10;
 
+/** Why a kind of resource that Kafka has is refused. */
+export const NO_CLIENT_METRICS = "This server collects no metrics of clients";
+export const NO_LOGGERS = "This server has no loggers of Kafka's names; logger.level is said when it starts";
+
 export const invalidRequest = (message: string): ApiError => ({ code: ErrorCodes.INVALID_REQUEST, message });
 export const invalidConfig = (message: string): ApiError => ({ code: ErrorCodes.INVALID_CONFIG, message });
 
@@ -132,7 +136,9 @@ function findResourceError({ config }: ApiServices, { resourceType, resourceName
     case ConfigResourceType.GROUP:
       return undefined;
     case ConfigResourceType.CLIENT_METRICS:
-      return invalidRequest("This server collects no metrics of clients");
+      return invalidRequest(NO_CLIENT_METRICS);
+    case ConfigResourceType.BROKER_LOGGER:
+      return invalidRequest(NO_LOGGERS);
     default:
       return invalidRequest(`Unknown resource type ${resourceType}`);
   }
