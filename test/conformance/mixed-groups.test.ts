@@ -2,6 +2,7 @@
 import { expect } from "bun:test";
 import { testIf } from "../support/tools.ts";
 import { missingPeer } from "./differential/peers.ts";
+import { randomScript } from "./mixed-groups/random.ts";
 import { startPair } from "./mixed-groups/servers.ts";
 import { compare, scripts } from "./mixed-groups.ts";
 
@@ -12,7 +13,8 @@ testIf(missing === undefined, missing ?? "")(
   async () => {
     const pair = await startPair({ policy: "bidirectional", assignors: "uniform,range" });
     try {
-      expect(await compare(pair, scripts)).toEqual([]);
+      const seeded = Array.from({ length: 20 }, (_, index) => randomScript(index + 1));
+      expect(await compare(pair, [...scripts, ...seeded])).toEqual([]);
     } finally {
       await pair.stop();
     }

@@ -2,7 +2,8 @@
  * Groups with members of both protocols, beside Apache Kafka 4.4: scripts of raw requests, each to a group of its own, sent to both servers. Whatever one is told and the other is not
  * is a finding.
  *
- *     bun test/conformance/mixed-groups.ts [--policy bidirectional] [--assignors uniform,range] [--only WORD] [--show] [--kafka PORT --weir PORT]
+ *     bun test/conformance/mixed-groups.ts [--policy bidirectional] [--assignors uniform,range] [--seeds 0] [--first 1] [--only PATTERN] [--show]
+ *         [--kafka PORT --weir PORT]
  *
  * With `--policy disabled` and `downgrade` nothing differs, and it takes two minutes: members wait for others who never come. With `upgrade` members that are left alone with others
  * of the classic protocol differ: see `hasToJoinAgain` in `src/group/consumer/classic-members.ts`. With `range` first, targets are by ids that each server makes.
@@ -10,6 +11,7 @@
 import { conversionScripts } from "./mixed-groups/conversions.ts";
 import { memberScripts } from "./mixed-groups/members.ts";
 import { moreTimeoutScripts } from "./mixed-groups/more-timeouts.ts";
+import { randomScript } from "./mixed-groups/random.ts";
 import type { Script } from "./mixed-groups/script.ts";
 import { startPair } from "./mixed-groups/servers.ts";
 import { makeTopics, Side, type TopicIds } from "./mixed-groups/side.ts";
@@ -78,7 +80,9 @@ function option(name: string): string | undefined {
 }
 
 if (import.meta.main) {
-  const chosen = scripts.filter(({ name }) => new RegExp(option("only") ?? "").test(name));
+  const first = Number(option("first") ?? 1);
+  const seeded = Array.from({ length: Number(option("seeds") ?? 0) }, (_, index) => randomScript(first + index));
+  const chosen = [...scripts, ...seeded].filter(({ name }) => new RegExp(option("only") ?? "").test(name));
   const running = { weir: Number(option("weir")), kafka: Number(option("kafka")), stop: async () => {} };
   const settings = { policy: option("policy") ?? "bidirectional", assignors: option("assignors") ?? "uniform,range" };
   const pair = running.kafka > 0 ? running : await startPair(settings);

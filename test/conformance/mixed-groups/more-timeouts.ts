@@ -7,7 +7,7 @@ const SHORT_MS = 900;
 /** Of all members of a group: those who are not to go have to get their heartbeats through meanwhile. */
 const SESSION_MS = 1500;
 /** Ends well after a short one: who should have gone by then has gone. */
-const LONGER_MS = 2000;
+const LONGER_MS = 2400;
 
 /** Somebody who is silent: its end is the event that tells how much time has gone by. */
 async function startClock(side: Side): Promise<(meanwhile?: () => Promise<unknown>) => Promise<void>> {
@@ -24,7 +24,7 @@ export const moreTimeoutScripts: readonly Script[] = [
     async run(side) {
       const consumer = await ConsumerActor.make(side, "m");
       await consumer.beat();
-      const prompt = await ClassicActor.make(side, "prompt", { rebalanceTimeoutMs: SHORT_MS });
+      const prompt = await ClassicActor.make(side, "prompt", { rebalanceTimeoutMs: SESSION_MS });
       await prompt.joinNow({ memberId: "prompt-id" });
       await prompt.syncNow();
       const untilLater = await startClock(side);
@@ -130,7 +130,7 @@ export const moreTimeoutScripts: readonly Script[] = [
   {
     name: "the last consumer has left for a while, and its session ends: the group is classic",
     async run(side) {
-      const [first, second] = [await ClassicActor.make(side, "c1"), await ClassicActor.make(side, "c2", { sessionTimeoutMs: SHORT_MS })];
+      const [first, second] = [await ClassicActor.make(side, "c1"), await ClassicActor.make(side, "c2", { sessionTimeoutMs: SESSION_MS })];
       await classicGroup([
         [first, { t: [0, 1, 2] }],
         [second, { t: [3, 4, 5] }],
@@ -146,7 +146,7 @@ export const moreTimeoutScripts: readonly Script[] = [
       await first.untilRebalance();
       // In the classic group each has the session of its join.
       const waiting = first.joinQuietly();
-      await side.untilGone("c2", SHORT_MS);
+      await side.untilGone("c2", SESSION_MS);
       const { errorCode, generationId, members } = await waiting;
       side.say("c1 joins", { errorCode, generationId, members: members.length });
     },

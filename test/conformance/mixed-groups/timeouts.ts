@@ -102,13 +102,13 @@ export const timeoutScripts: readonly Script[] = [
     },
   },
   {
-    name: "the rebalance time-out of a member that says nothing of what it owns, and that has changed it meanwhile",
+    name: "a member that has partitions to give up says nothing of what it owns, and changes its rebalance time-out",
     async run(side) {
       const [slow, other] = [await ConsumerActor.make(side, "slow"), await ConsumerActor.make(side, "other")];
       await slow.beat();
       await other.beat();
       await slow.beat();
-      await slow.beat({ topicPartitions: null, rebalanceTimeoutMs: SHORT_MS });
+      await slow.beat({ topicPartitions: null, rebalanceTimeoutMs: 10_000 });
       await side.describe();
       const third = await ConsumerActor.make(side, "third");
       await third.beat();
@@ -129,7 +129,7 @@ export const timeoutScripts: readonly Script[] = [
     name: "a member that gives its partitions up in time stays",
     async run(side) {
       const [quick, other] = [
-        await ConsumerActor.make(side, "quick", { rebalanceTimeoutMs: SHORT_MS }),
+        await ConsumerActor.make(side, "quick", { rebalanceTimeoutMs: SESSION_MS }),
         await ConsumerActor.make(side, "other"),
       ];
       const silent = await ConsumerActor.make(side, "silent", { rebalanceTimeoutMs: SHORT_MS * 2, topics: ["t", "u"] });
