@@ -19,7 +19,7 @@ import {
   newCreateTopicsResponse,
 } from "../protocol/messages/create-topics.ts";
 import { clampDeadline } from "./answers.ts";
-import { describeTopicConfigs } from "./config-answers.ts";
+import { describeCreatedConfigs } from "./config-answers.ts";
 import type { SerialHandler } from "./handler.ts";
 import type { ApiServices } from "./services.ts";
 import { type ApiError, findCountError, outcomeError, planTopic, TIMED_OUT } from "./topic-creation.ts";
@@ -91,7 +91,7 @@ export class CreateTopicsHandler implements SerialHandler<CreateTopicsRequest, C
   }
 
   #describe(plan: NewTopic, created: TopicView | undefined): CreatableTopicResult {
-    const configs = describeTopicConfigs(this.#services.config, plan.configs).map(({ name, value, source }) =>
+    const configs = describeCreatedConfigs(this.#services.config, plan.configs).map(({ name, value, source }) =>
       newCreatableTopicConfigs({ name, value, configSource: source, readOnly: false, isSensitive: false }),
     );
     const result = newCreatableTopicResult({

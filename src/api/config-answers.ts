@@ -62,6 +62,27 @@ function describeTopicSetting(config: Config, configs: ReadonlyMap<string, strin
   return describeOpen(setting, getEffectiveTopicSetting(config, configs, name), synonyms);
 }
 
+/**
+ * The same as CreateTopics answers it, which Kafka reads otherwise (KafkaConfigSchema): what the topic says as it was said, and the source of a default is
+ * wherever the first of its broker settings is set.
+ */
+export function describeCreatedConfigs(
+  config: Config,
+  configs: ReadonlyMap<string, string>,
+): Pick<ConfigFields, "name" | "value" | "source">[] {
+  const sources = new Map(TOPIC_SETTINGS.map(({ name, synonyms }) => [name, findBrokerSource(config, synonyms.map(getSynonymName))]));
+  return describeTopicConfigs(config, configs).map(({ name, value, source }) => {
+    const explicit = configs.get(name);
+    return explicit === undefined ? { name, value, source: sources.get(name) ?? source } : { name, value: explicit, source };
+  });
+}
+
+function findBrokerSource(config: Config, names: readonly string[]): number {
+  if (names.some((name) => config.getDynamic(name).own !== undefined)) return ConfigSource.DYNAMIC_BROKER;
+  if (names.some((name) => config.getDynamic(name).forAll !== undefined)) return ConfigSource.DYNAMIC_DEFAULT_BROKER;
+  return names.some((name) => (config.getStatic(name) ?? null) !== null) ? ConfigSource.STATIC_BROKER : ConfigSource.DEFAULT;
+}
+
 /** A setting that anybody may read and change. */
 function describeOpen({ name, type, doc }: TopicSetting | GroupSetting, text: string, synonyms: readonly SynonymFields[]): ConfigFields {
   const value = rewriteSetting(valueType(type), text);

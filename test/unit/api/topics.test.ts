@@ -10,6 +10,7 @@ import {
   type CreatableTopic,
   type CreateTopicsResponse,
   newCreatableTopic,
+  newCreatableTopicConfig,
   newCreateTopicsRequest,
 } from "../../../src/protocol/messages/create-topics.ts";
 import { type DeleteTopicsResponse, newDeleteTopicState, newDeleteTopicsRequest } from "../../../src/protocol/messages/delete-topics.ts";
@@ -209,6 +210,18 @@ test("a request that would make more than 10,000 partitions is refused whole, wh
   const adds = "Excessively large number of additional partitions per request.";
   expect(grown.results.map(({ name, errorMessage }) => [name, errorMessage])).toEqual(growing.map(({ name }) => [name, adds]));
   expect(api.metadata.topics.size).toBe(2);
+});
+
+test("CreateTopics tells a configuration as it was said, and of a default where the broker has it from", async () => {
+  const api = new ApiHarness({ "log.retention.hours": "24" });
+  const configs = [newCreatableTopicConfig({ name: "min.cleanable.dirty.ratio", value: ".25" })];
+  const topic = newCreatableTopic({ name: "a", numPartitions: 1, replicationFactor: 1, configs });
+  const request = newCreateTopicsRequest({ topics: [topic], timeoutMs: 1000 });
+  const described = (await api.callOverWire<CreateTopicsResponse>(19, request, 7)).topics[0]?.configs ?? [];
+  const found = new Map(described.map(({ name, value, configSource }) => [name, [value, configSource]]));
+  expect(found.get("min.cleanable.dirty.ratio")).toEqual([".25", 1]);
+  expect(found.get("retention.ms")).toEqual(["86400000", 4]);
+  expect(found.get("flush.ms")).toEqual(["9223372036854775807", 5]);
 });
 
 describe("CreatePartitions", () => {
