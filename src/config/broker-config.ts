@@ -88,10 +88,18 @@ export class BrokerConfig implements Config {
         this.sourceOf("ring.capacity.bytes"),
       );
     }
+    this.checkRetention();
     this.checkAddressLimits();
     const mistake = findGroupMistake((name) => this.get(name));
     if (mistake !== undefined) throw badValue(mistake.key, this.get(mistake.key), mistake.expected, this.sourceOf(mistake.key));
     Object.freeze(this);
+  }
+
+  /** The finest unit that is set counts; 0 would keep nothing, and Kafka does not start with it either. */
+  private checkRetention(): void {
+    const finest = ["ms", "minutes", "hours"].map((unit) => `log.retention.${unit}`).find((name) => this.isSet(name));
+    if (finest === undefined || this.getNumber(finest) !== 0) return;
+    throw badValue(finest, this.get(finest), "-1, for no limit, or at least 1", this.sourceOf(finest));
   }
 
   private checkAddressLimits(): void {

@@ -39,7 +39,7 @@ export function proposeConfig(now: Config, configs: ReadonlyMap<string, string>,
   };
   const get = (name: string): string | undefined => dynamic(name) ?? now.getStatic(name) ?? SETTINGS.get(name)?.default ?? undefined;
   const before = (name: string): string | undefined => (isForOne ? now.getDynamic(name).own : now.getDynamic(name).forAll);
-  const names = [...configs.keys(), ...THREADS, CLEANER_THREADS, ...RETENTION, ...SETTINGS_OF_CONNECTIONS];
+  const names = [...configs.keys(), ...THREADS, CLEANER_THREADS, DEDUPE_BUFFER, ...RETENTION, ...SETTINGS_OF_CONNECTIONS];
   return { now, get, changed: new Set(names.filter((name) => configs.get(name) !== before(name))) };
 }
 
@@ -60,9 +60,11 @@ export function findProposalError(proposed: ProposedConfig): string | undefined 
 
 function findLogError({ get, changed }: ProposedConfig): string | undefined {
   const failed = "requirement failed:";
-  if (Number(get("log.roll.ms") ?? 1) < 1) return `${failed} log.roll.ms must be greater than or equal to 1`;
-  if (Number(get("log.roll.jitter.ms") ?? 0) < 0) return `${failed} log.roll.jitter.ms must be greater than or equal to 0`;
-  if (readRetentionMs(get) === 0n) return `${failed} log.retention.ms must be unlimited (-1) or, greater than or equal to 1`;
+  if (changed.has("log.roll.ms") && Number(get("log.roll.ms") ?? 1) < 1) return `${failed} log.roll.ms must be greater than or equal to 1`;
+  if (changed.has("log.roll.jitter.ms") && Number(get("log.roll.jitter.ms") ?? 0) < 0)
+    return `${failed} log.roll.jitter.ms must be greater than or equal to 0`;
+  if (changed.has("log.retention.ms") && readRetentionMs(get) === 0n)
+    return `${failed} log.retention.ms must be unlimited (-1) or, greater than or equal to 1`;
   const cordoned = changed.has(CORDONED) ? splitList(get(CORDONED) ?? "") : [];
   if (cordoned.includes("*")) {
     if (cordoned.length > 1) return `${failed} When ${CORDONED} is set to *, it must not contain other values`;
@@ -73,6 +75,7 @@ function findLogError({ get, changed }: ProposedConfig): string | undefined {
       return `${failed} All entries in ${CORDONED} must be present in log.dirs or log.dir. Missing entries : ${missing.join(", ")}`;
     }
   }
+  if (!changed.has(DEDUPE_BUFFER) && !changed.has(CLEANER_THREADS)) return undefined;
   const [bytes, threads] = [Number(get(DEDUPE_BUFFER)), Number(get(CLEANER_THREADS))];
   if (bytes >= threads * (MEBIBYTE + 1)) return undefined;
   return `${failed} ${DEDUPE_BUFFER} must be at least 1MB per cleaner thread.`;

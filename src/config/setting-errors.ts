@@ -21,6 +21,8 @@ const RUN_TIME_ONLY: ReadonlySet<string> = new Set([
   "follower.replication.throttled.rate",
   "replica.alter.log.dirs.io.max.bytes.per.second",
 ]);
+/** Kafka changes these at run time for one listener at a time (SslConfigs.RECONFIGURABLE_CONFIGS). */
+const PER_LISTENER_ONLY = /^ssl\.(key\.password|(key|trust)store\..*)$/;
 /** Weir binds these when it starts; Kafka can change them at run time. */
 const BOUND_AT_START = /^(listeners|listener\..*|principal\.builder\.class|sasl\..*|ssl\..*)$/;
 
@@ -65,7 +67,7 @@ export function findBrokerConfigError(config: Config, configs: ReadonlyMap<strin
   const names = [...configs.keys()];
   const fixed = names.filter((name) => SETTINGS.get(name)?.updateMode === "read-only" || SETTINGS.get(name)?.origin === "weir");
   if (fixed.length > 0) return `Cannot update these configs dynamically: ${showSet(fixed)}`;
-  const unprefixed = names.filter((name) => name.startsWith("ssl.") && SETTINGS.has(name));
+  const unprefixed = names.filter((name) => PER_LISTENER_ONLY.test(name) && SETTINGS.has(name));
   if (unprefixed.length > 0) {
     return `These security configs can be dynamically updated only per-listener using the listener prefix: ${showSet(unprefixed)}`;
   }

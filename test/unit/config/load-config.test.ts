@@ -183,6 +183,7 @@ describe("mistakes end in one line that names key, value and remedy", () => {
     ["compression.gzip.level=10", "from 1 to 9, or -1"],
     ["auto.create.topics.enable=yes", "true or false"],
     ["log.cleaner.min.cleanable.ratio=1.5", "from 0 to 1"],
+    ["log.retention.hours=0", "at least 1"],
     ["log.cleanup.policy=delete,shrink", "compact, delete"],
     ["ring.capacity.bytes=lots", "64MiB"],
     ["ring.capacity.bytes=16777217", "multiple of 4096"],

@@ -45,6 +45,20 @@ test("a value is named and described as Java writes what it has parsed", () => {
   expect(types.map((type, index) => rewriteSetting(type, written[index] ?? ""))).toEqual(["5", "5", "1.0E-4", "-0.5", "true", "a,b"]);
 });
 
+test("of security settings only key and trust stores are per listener; the others are told as what they are", () => {
+  const errorOf = (name: string, value: string, isForOne = true) => findBrokerConfigError(fakeConfig(), new Map([[name, value]]), isForOne);
+  expect(errorOf("ssl.keystore.type", "PEM")).toStartWith("These security configs can be dynamically updated only per-listener");
+  expect(errorOf("ssl.client.auth", "x")).toBe(
+    "Invalid value x for configuration ssl.client.auth: String must be one of: required, requested, none",
+  );
+  expect(errorOf("ssl.client.auth", "none", false)).toStartWith("Cannot update these configs at default cluster level");
+});
+
+test("a setting that the broker was started with does not stand in the way of others", () => {
+  const started = fakeConfig({ "log.cleaner.dedupe.buffer.size": "100", "log.roll.ms": "0" });
+  expect(findBrokerConfigError(started, new Map([["log.retention.ms", "5"]]), true)).toBeUndefined();
+});
+
 test("a broker's retention below zero is none", () => {
   expect(getEffectiveTopicSetting(fakeConfig({ "log.retention.ms": "-7" }), new Map(), "retention.ms")).toBe("-1");
 });
