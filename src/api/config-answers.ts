@@ -70,11 +70,13 @@ export function describeCreatedConfigs(
   config: Config,
   configs: ReadonlyMap<string, string>,
 ): Pick<ConfigFields, "name" | "value" | "source">[] {
-  const sources = new Map(TOPIC_SETTINGS.map(({ name, synonyms }) => [name, findBrokerSource(config, synonyms.map(getSynonymName))]));
-  return describeTopicConfigs(config, configs).map(({ name, value, source }) => {
+  const described = TOPIC_SETTINGS.map(({ name, synonyms }) => {
     const explicit = configs.get(name);
-    return explicit === undefined ? { name, value, source: sources.get(name) ?? source } : { name, value: explicit, source };
+    if (explicit !== undefined) return { name, value: explicit, source: ConfigSource.DYNAMIC_TOPIC };
+    const value = getEffectiveTopicSetting(config, configs, name);
+    return { name, value, source: findBrokerSource(config, synonyms.map(getSynonymName)) };
   });
+  return described.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function findBrokerSource(config: Config, names: readonly string[]): number {
