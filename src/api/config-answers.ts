@@ -59,7 +59,7 @@ function describeTopicSetting(config: Config, configs: ReadonlyMap<string, strin
   const explicit = configs.get(name);
   if (explicit !== undefined) synonyms.push({ name, value: rewriteSetting(setting.type, explicit), source: ConfigSource.DYNAMIC_TOPIC });
   synonyms.push(...describeBrokerSynonyms(config, setting.synonyms.map(getSynonymName)));
-  return describeOpen(setting, getEffectiveTopicSetting(config, configs, name), synonyms);
+  return describeOpen(setting, rewriteSetting(setting.type, getEffectiveTopicSetting(config, configs, name)), synonyms);
 }
 
 /**
@@ -86,8 +86,7 @@ function findBrokerSource(config: Config, names: readonly string[]): number {
 }
 
 /** A setting that anybody may read and change. */
-function describeOpen({ name, type, doc }: TopicSetting | GroupSetting, text: string, synonyms: readonly SynonymFields[]): ConfigFields {
-  const value = rewriteSetting(valueType(type), text);
+function describeOpen({ name, type, doc }: TopicSetting | GroupSetting, value: string, synonyms: readonly SynonymFields[]): ConfigFields {
   const source = synonyms[0]?.source ?? ConfigSource.DEFAULT;
   return { name, value, source, synonyms, type: CONFIG_TYPES[type], isReadOnly: false, isSensitive: false, doc };
 }
@@ -175,11 +174,12 @@ export function describeGroupConfigs(config: Config, configs: ReadonlyMap<string
   const shown = [...groupSettings()].filter((setting) => !setting.isInternal || isSet(setting));
   return shown.map((setting) => {
     const { name, synonym } = setting;
-    const own = configs.get(name);
-    const synonyms: SynonymFields[] =
-      own === undefined ? [] : [{ name, value: rewriteSetting(valueType(setting.type), own), source: ConfigSource.GROUP }];
+    const said = configs.get(name);
+    // Kafka tells internal ones as they were said.
+    const own = said === undefined || setting.isInternal ? said : rewriteSetting(valueType(setting.type), said);
+    const synonyms: SynonymFields[] = own === undefined ? [] : [{ name, value: own, source: ConfigSource.GROUP }];
     if (synonym !== null) synonyms.push(...describeBrokerSynonyms(config, [synonym]));
     else synonyms.push({ name, value: setting.default, source: ConfigSource.DEFAULT });
-    return describeOpen(setting, getEffectiveGroupSetting(config, configs, name), synonyms);
+    return describeOpen(setting, own ?? getEffectiveGroupSetting(config, configs, name), synonyms);
   });
 }
