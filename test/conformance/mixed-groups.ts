@@ -5,7 +5,7 @@
  *     bun test/conformance/mixed-groups.ts [--policy bidirectional] [--assignors uniform,range] [--seeds 0] [--first 1] [--only PATTERN] [--show]
  *         [--kafka PORT --weir PORT]
  *
- * With `--policy disabled` and `downgrade` nothing differs, and it takes two minutes: members wait for others who never come. With `upgrade` members that are left alone with others
+ * A group that is too large to become a consumer group stays classic on both, where Kafka's tells those who wait for a generation to join again. With `--policy disabled` and `downgrade` nothing differs, and it takes two minutes: members wait for others who never come. With `upgrade` members that are left alone with others
  * of the classic protocol differ: see `hasToJoinAgain` in `src/group/consumer/classic-members.ts`. With `range` first, targets are by ids that each server makes.
  */
 import { conversionScripts } from "./mixed-groups/conversions.ts";

@@ -52,6 +52,7 @@ export const conversionScripts: readonly Script[] = [
       await consumer.beat();
       if ((await Promise.race([waiting, Bun.sleep(1500)])) === undefined) {
         side.say("they still wait", true);
+        for (const each of [waiting, again]) each.catch(() => {});
         return;
       }
       (await waiting)();
@@ -79,6 +80,7 @@ export const conversionScripts: readonly Script[] = [
       await consumer.beat();
       if ((await Promise.race([syncing, Bun.sleep(1500)])) === undefined) {
         side.say("it still waits", true);
+        syncing.catch(() => {});
         return;
       }
       (await syncing)();
