@@ -209,7 +209,8 @@ export class ConsumerGroupModel {
     member.toldMs = this.nowMs;
     member.unconfirmedMs = undefined;
     member.assigned = assigned ?? member.assigned;
-    const isGivingUp = [...member.held.keys()].some((at) => !member.assigned.has(at));
+    // What a vague one has, and is to give up, nobody knows.
+    const isGivingUp = member.isVague || [...member.held.keys()].some((at) => !member.assigned.has(at));
     if (!isGivingUp) member.revokedMs = undefined;
     else member.revokedMs ??= beganMs;
     for (const at of assigned ?? []) if (!member.held.has(at)) this.give(member, at);
