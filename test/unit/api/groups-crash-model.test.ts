@@ -4,7 +4,7 @@
  */
 import { expect, test } from "bun:test";
 import type { CommittedOffset } from "../../../src/group/group-types.ts";
-import { ApiHarness } from "../support/api-harness.ts";
+import { ApiHarness, loseVolatile } from "../support/api-harness.ts";
 import { settle } from "../support/manual-clock.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 
@@ -41,13 +41,7 @@ class Model {
 
 function crash(h: ApiHarness): ApiHarness {
   h.services.groups.close();
-  for (const [key, stream] of h.storage.streams) {
-    const durable = stream.batches.filter((batch) => batch.lastOffset < stream.durableEndOffset);
-    h.storage.stored.set(key, durable);
-    const committedEndOffset = (durable.at(-1)?.lastOffset ?? -1) + 1;
-    h.metadata.setPartition(stream.id.topicId, stream.id.partition, { committedEndOffset });
-  }
-  h.storage.streams.clear();
+  loseVolatile(h);
   return new ApiHarness({}, h.storage, h.metadata);
 }
 

@@ -16,7 +16,7 @@ import { newOffsetFetchRequest, type OffsetFetchResponse } from "../../../src/pr
 import { newSyncGroupRequest, type SyncGroupResponse } from "../../../src/protocol/messages/sync-group.ts";
 import { ZERO_UUID } from "../../../src/protocol/reader.ts";
 import { subscription } from "../group/classic/group-harness.ts";
-import { ApiHarness } from "../support/api-harness.ts";
+import { ApiHarness, loseVolatile } from "../support/api-harness.ts";
 import { settle } from "../support/manual-clock.ts";
 
 export const KEYS = {
@@ -44,13 +44,7 @@ export async function makeHarness(settings: Readonly<Record<string, string>> = {
 /** The process is gone without a word; another starts with what was durable. */
 export function crash(h: ApiHarness, settings: Readonly<Record<string, string>> = {}): ApiHarness {
   (h.services.groups as GroupCoordinator).close();
-  for (const [key, stream] of h.storage.streams) {
-    const durable = stream.batches.filter((batch) => batch.lastOffset < stream.durableEndOffset);
-    h.storage.stored.set(key, durable);
-    const committedEndOffset = (durable.at(-1)?.lastOffset ?? -1) + 1;
-    h.metadata.setPartition(stream.id.topicId, stream.id.partition, { committedEndOffset });
-  }
-  h.storage.streams.clear();
+  loseVolatile(h);
   return new ApiHarness({ ...SETTINGS, ...settings }, h.storage, h.metadata);
 }
 

@@ -16,7 +16,7 @@ import { LocalMarkerWriter } from "../../../src/transaction/local-marker-writer.
 import { TransactionCoordinator } from "../../../src/transaction/transaction-coordinator.ts";
 import { fakeConfig } from "./fake-config.ts";
 import { FakeMetadata } from "./fake-metadata.ts";
-import { FakeStorage } from "./fake-storage.ts";
+import { FakeStorage, type FakeStream } from "./fake-storage.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { decompressForTest } from "./record-batches.ts";
 import { NO_METRICS, RecordingLogger } from "./recording-telemetry.ts";
@@ -148,4 +148,14 @@ export class ApiHarness extends ApiHarnessOver<FakeStorage> {
   ) {
     super(settings, storage, metadata, transactions);
   }
+}
+
+/** The process is gone without a word: the next one finds what was durable of these streams, and nothing else. */
+export function loseVolatile({ storage, metadata }: ApiHarness, streams: Iterable<[string, FakeStream]> = [...storage.streams]): void {
+  for (const [key, { id, batches, durableEndOffset }] of streams) {
+    const durable = batches.filter((batch) => batch.lastOffset < durableEndOffset);
+    storage.stored.set(key, durable);
+    metadata.setPartition(id.topicId, id.partition, { committedEndOffset: (durable.at(-1)?.lastOffset ?? -1) + 1 });
+  }
+  storage.streams.clear();
 }

@@ -2,7 +2,7 @@
 import { expect } from "bun:test";
 import type { Committer } from "../../../src/group/offsets/consumer-offset-checks.ts";
 import type { EndRequest, InitRequest, ProducerIdentity } from "../../../src/transaction/transaction-types.ts";
-import { ApiHarness } from "./api-harness.ts";
+import { ApiHarness, loseVolatile } from "./api-harness.ts";
 import { settle } from "./manual-clock.ts";
 
 const SETTINGS = { "transaction.state.log.num.partitions": "1", "offsets.topic.num.partitions": "1" };
@@ -24,12 +24,7 @@ export async function crash(h: ApiHarness, prepare: (next: ApiHarness) => void =
   // Closing takes the streams away.
   const streams = [...h.storage.streams];
   h.partitions.close();
-  for (const [key, stream] of streams) {
-    const durable = stream.batches.filter((batch) => batch.lastOffset < stream.durableEndOffset);
-    h.storage.stored.set(key, durable);
-    h.metadata.setPartition(stream.id.topicId, stream.id.partition, { committedEndOffset: (durable.at(-1)?.lastOffset ?? -1) + 1 });
-  }
-  h.storage.streams.clear();
+  loseVolatile(h, streams);
   const next = start(h.storage, h.metadata);
   prepare(next);
   next.services.groups.loadOwned();
