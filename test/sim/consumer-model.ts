@@ -311,6 +311,8 @@ export class ConsumerGroupModel {
       );
     for (const other of at.tenures) {
       if (other.member === member || other.givenMs <= (own?.givenMs ?? Number.NEGATIVE_INFINITY)) continue;
+      // Expelled, and taken for a new member under its old id since (Kafka's consumer groups do so, too): a classic one does not know, and commits what it let go of.
+      if (member.lostMs !== undefined && epoch >= other.epoch) continue;
       const owner = other.member.memberId;
       if (other.givenMs <= sentMs)
         this.find(
