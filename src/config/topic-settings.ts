@@ -17,7 +17,7 @@ import {
   throttledReplicas,
 } from "./setting-checks.ts";
 
-export type TopicSynonym = string | { readonly name: string; readonly unit: "hours" | "minutes" };
+export type TopicSynonym = string | { readonly name: string; readonly unit: "hours" | "minutes" | "ms" };
 
 export interface TopicSetting {
   readonly name: string;
@@ -90,7 +90,11 @@ export const TOPIC_SETTINGS: readonly TopicSetting[] = [
     type: "long",
     defaultValue: "604800000",
     check: atLeast(-1),
-    synonyms: ["log.retention.ms", { name: "log.retention.minutes", unit: "minutes" }, { name: "log.retention.hours", unit: "hours" }],
+    synonyms: [
+      { name: "log.retention.ms", unit: "ms" },
+      { name: "log.retention.minutes", unit: "minutes" },
+      { name: "log.retention.hours", unit: "hours" },
+    ],
     doc: 'This configuration controls the maximum time we will retain a log before we will discard old log segments to free up space if we are using the "delete" retention policy. This represents an SLA on how soon consumers must read their data. If set to -1, no time limit is applied. Additionally, retention.ms configuration operates independently of "segment.ms" and "segment.bytes" configurations. Moreover, it triggers the rolling of new segment if the retention.ms condition is satisfied.',
   },
   {
@@ -331,22 +335,19 @@ export function getSynonymName(synonym: TopicSynonym): string {
   return typeof synonym === "string" ? synonym : synonym.name;
 }
 
-/** A broker setting's value in the unit of the topic setting that it is a synonym of. */
-export function convertSynonymValue(synonym: TopicSynonym, value: string): string {
+/** A broker setting's value in the unit of the topic setting that it is a synonym of. Whatever is below zero stands for no limit (KafkaConfig.logRetentionTimeMillis). */
+function convertSynonymValue(synonym: TopicSynonym, value: string): string {
   if (typeof synonym === "string") return value;
-  const factor = synonym.unit === "hours" ? 3_600_000 : 60_000;
   const amount = Number(value);
-  return String(amount < 0 ? -1 : amount * factor);
+  if (amount < 0) return "-1";
+  return synonym.unit === "ms" ? value : String(amount * (synonym.unit === "hours" ? 3_600_000 : 60_000));
 }
 
 /** The value that a topic without this configuration has on this broker: the first synonym that is set, else Kafka's default. */
 export function getBrokerDefault(config: Config, setting: TopicSetting): string {
   for (const synonym of setting.synonyms) {
     const name = getSynonymName(synonym);
-    if (!config.isSet(name)) continue;
-    const value = convertSynonymValue(synonym, config.get(name));
-    // Whatever is below zero stands for no limit, as in KafkaConfig.logRetentionTimeMillis.
-    return setting.name === "retention.ms" && Number(value) < 0 ? "-1" : value;
+    if (config.isSet(name)) return convertSynonymValue(synonym, config.get(name));
   }
   return setting.defaultValue;
 }

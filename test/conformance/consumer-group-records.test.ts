@@ -155,10 +155,9 @@ function topicsCommand(topics: readonly OracleTopic[]) {
 
 // --- what Weir says ---
 
-/** The batches of a partition as they lie in the log. */
-async function fetchLog(connection: KafkaConnection, partition: number): Promise<Uint8Array> {
+/** The batches of a partition as they lie in the log up to `end`. */
+async function fetchLog(connection: KafkaConnection, partition: number, end: number): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
-  const end = Number((await listOffset(connection, OFFSETS_TOPIC, partition, -1n)).offset);
   for (let at = 0; at < end; ) {
     const request = fetchRequest(OFFSETS_TOPIC, partition, at, { maxBytes: 1 << 20 });
     const found = (await connection.request(fetchApi, fetchVersion, request)).responses[0]?.partitions[0];
@@ -207,7 +206,7 @@ async function capture(connection: KafkaConnection) {
   for (;;) {
     const ends = await readEnds(connection);
     const logs = [];
-    for (let partition = 0; partition < OFFSETS_PARTITIONS; partition++) logs.push(await fetchLog(connection, partition));
+    for (const [partition, end] of ends.entries()) logs.push(await fetchLog(connection, partition, end));
     const said = await askWeir(connection);
     if (Bun.deepEquals(await readEnds(connection), ends)) return { logs: logs.filter((log) => log.length > 0), said };
   }

@@ -66,6 +66,13 @@ export class ConsumerActor {
     return Object.assign(new ConsumerActor(side, name, await side.connect()), options);
   }
 
+  /** One that has asked to join. */
+  static async join(side: Side, name: string): Promise<ConsumerActor> {
+    const actor = await ConsumerActor.make(side, name);
+    await actor.beat();
+    return actor;
+  }
+
   /** A join when it has no epoch. `isQuiet`: nothing is written down, as when it beats while something else is waited for. */
   async beat(change: Partial<ConsumerGroupHeartbeatRequest> = {}, isQuiet = false): Promise<number> {
     const { side, name, memberId, instanceId, epoch } = this;

@@ -14,6 +14,13 @@ async function pair(side: Side, isStatic = false): Promise<[ClassicActor, Classi
   return [first, second];
 }
 
+/** A classic group of one, which has all of "t". */
+async function alone(side: Side): Promise<ClassicActor> {
+  const classic = await ClassicActor.make(side, "c1");
+  await classicGroup([[classic, { t: [0, 1, 2, 3, 4, 5] }]]);
+  return classic;
+}
+
 async function settle(consumers: readonly ConsumerActor[], classics: readonly ClassicActor[], rounds = 3): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     for (const each of classics) await each.follow();
@@ -230,8 +237,7 @@ export const conversionScripts: readonly Script[] = [
   {
     name: "the last consumer is replaced by a classic member with its instance id and other topics, while another has to join again",
     async run(side) {
-      const classic = await ClassicActor.make(side, "c1");
-      await classicGroup([[classic, { t: [0, 1, 2, 3, 4, 5] }]]);
+      const classic = await alone(side);
       const fixed = await ConsumerActor.make(side, "m", { instanceId: "i", assignor: null });
       await fixed.beat();
       await settle([fixed], [classic]);
@@ -246,8 +252,7 @@ export const conversionScripts: readonly Script[] = [
   {
     name: "the last consumer has left for a while when only classic members are left",
     async run(side) {
-      const classic = await ClassicActor.make(side, "c1");
-      await classicGroup([[classic, { t: [0, 1, 2, 3, 4, 5] }]]);
+      const classic = await alone(side);
       const fixed = await ConsumerActor.make(side, "m", { instanceId: "i", assignor: null });
       await fixed.beat();
       await settle([fixed], [classic]);
@@ -302,8 +307,7 @@ export const conversionScripts: readonly Script[] = [
   {
     name: "the last consumer goes on by the classic protocol under its id",
     async run(side) {
-      const classic = await ClassicActor.make(side, "c1");
-      await classicGroup([[classic, { t: [0, 1, 2, 3, 4, 5] }]]);
+      const classic = await alone(side);
       const consumer = await ConsumerActor.make(side, "m", { assignor: null });
       await consumer.beat();
       await settle([consumer], [classic]);
@@ -329,8 +333,7 @@ export const conversionScripts: readonly Script[] = [
   {
     name: "the last static consumer goes on by the classic protocol under its id",
     async run(side) {
-      const classic = await ClassicActor.make(side, "c1");
-      await classicGroup([[classic, { t: [0, 1, 2, 3, 4, 5] }]]);
+      const classic = await alone(side);
       const consumer = await ConsumerActor.make(side, "m", { assignor: null, instanceId: "i" });
       await consumer.beat();
       await settle([consumer], [classic]);
@@ -345,8 +348,7 @@ export const conversionScripts: readonly Script[] = [
   {
     name: "the last static consumer goes on by the classic protocol under its id with other topics",
     async run(side) {
-      const classic = await ClassicActor.make(side, "c1");
-      await classicGroup([[classic, { t: [0, 1, 2, 3, 4, 5] }]]);
+      const classic = await alone(side);
       const consumer = await ConsumerActor.make(side, "m", { assignor: null, instanceId: "i" });
       await consumer.beat();
       await settle([consumer], [classic]);
@@ -361,8 +363,7 @@ export const conversionScripts: readonly Script[] = [
   {
     name: "a static consumer with a pattern is replaced by a classic member",
     async run(side) {
-      const classic = await ClassicActor.make(side, "c1");
-      await classicGroup([[classic, { t: [0, 1, 2, 3, 4, 5] }]]);
+      await alone(side);
       const other = await ConsumerActor.make(side, "other");
       await other.beat();
       const consumer = await ConsumerActor.make(side, "m", { instanceId: "i", topics: [] });
@@ -381,8 +382,7 @@ export const conversionScripts: readonly Script[] = [
   {
     name: "the last consumer is replaced by a classic member with its instance id while others are behind",
     async run(side) {
-      const classic = await ClassicActor.make(side, "c1");
-      await classicGroup([[classic, { t: [0, 1, 2, 3, 4, 5] }]]);
+      const classic = await alone(side);
       const fixed = await ConsumerActor.make(side, "m", { instanceId: "i", assignor: null });
       await fixed.beat();
       const back = await ClassicActor.make(side, "back", { instanceId: "i" });

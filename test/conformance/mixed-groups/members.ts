@@ -53,8 +53,7 @@ export const memberScripts: readonly Script[] = [
   {
     name: "syncs in the other order, twice, and with what is not the member's",
     async run(side) {
-      const consumer = await ConsumerActor.make(side, "m");
-      await consumer.beat();
+      const consumer = await ConsumerActor.join(side, "m");
       const [first, second] = [
         await ClassicActor.make(side, "c1"),
         await ClassicActor.make(side, "c2", { protocols: ["range", "roundrobin"] }),

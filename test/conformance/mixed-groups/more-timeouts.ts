@@ -22,8 +22,7 @@ export const moreTimeoutScripts: readonly Script[] = [
   {
     name: "a classic member that joins again and asks in time stays",
     async run(side) {
-      const consumer = await ConsumerActor.make(side, "m");
-      await consumer.beat();
+      const consumer = await ConsumerActor.join(side, "m");
       const prompt = await ClassicActor.make(side, "prompt", { rebalanceTimeoutMs: SESSION_MS });
       await prompt.joinNow({ memberId: "prompt-id" });
       await prompt.syncNow();
@@ -45,8 +44,7 @@ export const moreTimeoutScripts: readonly Script[] = [
   {
     name: "a classic member that has not asked for its partitions goes on by the consumer protocol under its id",
     async run(side) {
-      const consumer = await ConsumerActor.make(side, "m");
-      await consumer.beat();
+      const consumer = await ConsumerActor.join(side, "m");
       const classic = await ClassicActor.make(side, "c1", { rebalanceTimeoutMs: SHORT_MS });
       await classic.joinNow({ memberId: "c1-id" });
       const turned = await ConsumerActor.make(side, "turned");
@@ -65,8 +63,7 @@ export const moreTimeoutScripts: readonly Script[] = [
   {
     name: "a classic member that was told to join again goes on by the consumer protocol under its id",
     async run(side) {
-      const consumer = await ConsumerActor.make(side, "m");
-      await consumer.beat();
+      const consumer = await ConsumerActor.join(side, "m");
       const classic = await ClassicActor.make(side, "c1", { rebalanceTimeoutMs: SHORT_MS });
       await classic.joinNow({ memberId: "c1-id" });
       await classic.syncNow();
@@ -154,8 +151,7 @@ export const moreTimeoutScripts: readonly Script[] = [
   {
     name: "a static classic member of a mixed group is silent, and its instance id is free",
     async run(side) {
-      const consumer = await ConsumerActor.make(side, "m");
-      await consumer.beat();
+      const consumer = await ConsumerActor.join(side, "m");
       const silent = await ClassicActor.make(side, "silent", { instanceId: "i", sessionTimeoutMs: SHORT_MS });
       await silent.joinNow();
       await silent.syncNow();
@@ -198,8 +194,7 @@ export const moreTimeoutScripts: readonly Script[] = [
   {
     name: "targets are made later than members come",
     async run(side) {
-      const consumer = await ConsumerActor.make(side, "m");
-      await consumer.beat();
+      const consumer = await ConsumerActor.join(side, "m");
       const first = await ClassicActor.make(side, "c1");
       await first.joinNow({ memberId: "c1-id" });
       await first.syncNow();

@@ -153,8 +153,7 @@ export const timeoutScripts: readonly Script[] = [
   {
     name: "a classic member of a mixed group that sends nothing is removed after the session of its join",
     async run(side) {
-      const consumer = await ConsumerActor.make(side, "m");
-      await consumer.beat();
+      const consumer = await ConsumerActor.join(side, "m");
       const silent = await ClassicActor.make(side, "silent", { sessionTimeoutMs: SHORT_MS });
       const other = await ClassicActor.make(side, "other");
       await silent.joinNow({ memberId: "silent-id" });
@@ -179,8 +178,7 @@ export const timeoutScripts: readonly Script[] = [
   {
     name: "a classic member that does not join again in time is removed, though it sends heartbeats",
     async run(side) {
-      const consumer = await ConsumerActor.make(side, "m");
-      await consumer.beat();
+      const consumer = await ConsumerActor.join(side, "m");
       const slow = await ClassicActor.make(side, "slow", { rebalanceTimeoutMs: SHORT_MS });
       await slow.joinNow({ memberId: "slow-id" });
       await slow.syncNow();
@@ -200,8 +198,7 @@ export const timeoutScripts: readonly Script[] = [
   {
     name: "a classic member that does not ask for its partitions in time is removed, though it sends heartbeats",
     async run(side) {
-      const consumer = await ConsumerActor.make(side, "m");
-      await consumer.beat();
+      const consumer = await ConsumerActor.join(side, "m");
       const slow = await ClassicActor.make(side, "slow", { rebalanceTimeoutMs: SHORT_MS });
       side.startTime();
       await slow.joinNow({ memberId: "slow-id" });
@@ -214,8 +211,7 @@ export const timeoutScripts: readonly Script[] = [
   {
     name: "a classic member that asks too early has to join again in time",
     async run(side) {
-      const consumer = await ConsumerActor.make(side, "m");
-      await consumer.beat();
+      await ConsumerActor.join(side, "m");
       const slow = await ClassicActor.make(side, "slow", { rebalanceTimeoutMs: SHORT_MS });
       side.startTime();
       await slow.joinNow({ memberId: "slow-id" });
@@ -231,8 +227,7 @@ export const timeoutScripts: readonly Script[] = [
     async run(side) {
       const slow = await ClassicActor.make(side, "slow", { rebalanceTimeoutMs: SHORT_MS });
       await classicGroup([[slow, { t: [0, 1, 2, 3, 4, 5] }]]);
-      const consumer = await ConsumerActor.make(side, "m");
-      await consumer.beat();
+      const consumer = await ConsumerActor.join(side, "m");
       await slow.beat();
       await slow.joinNow();
       await slow.syncNow();
